@@ -1,0 +1,1 @@
+"""The daemon: config, schedule, supervision, signals, metrics, status."""

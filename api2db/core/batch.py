@@ -1,0 +1,53 @@
+"""The value that moves from the spool to a sink."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """
+    Rows of one page of one poll, on their way to every stream of a collector.
+
+    Attributes:
+        id: Idempotency key, 32 hex digits, random, fixed when the batch was put.
+        seq: Position in the collector's log; increases, with gaps.
+        timestamp_ns: Epoch nanoseconds, strictly increasing across a STORE;
+            names the batch's shard, so one batch is one file.
+        rows: The rows (n >= 1 rows x k columns). JSON columns have the
+            ``arrow.json`` extension type, instants ``timestamp[us, UTC]``.
+        poll: Id of the poll that fetched the rows.
+        last: Whether this is the last page of its poll.
+    """
+
+    id: str
+    seq: int
+    timestamp_ns: int
+    rows: pa.RecordBatch
+    poll: str = ""
+    last: bool = False
+
+    def with_rows(self, rows: pa.RecordBatch) -> Batch:
+        """Return the same batch, same id, holding only *rows* (it may be none)."""
+        return replace(self, rows=rows)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadRow:
+    """
+    A row that cannot land, and why.
+
+    Attributes:
+        row: Zero-based index in the batch or page that it came from.
+        reason: What is wrong, naming the column; never a secret.
+        content: The row as JSON text, as the API wrote it where that is known.
+    """
+
+    row: int
+    reason: str
+    content: str = ""

@@ -1,0 +1,1 @@
+"""From an API to typed rows: source, pages, form, poll."""

@@ -1,0 +1,90 @@
+"""What a poll asks of an API: one request, one body."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """
+    One page's request, as data: it is stored in the checkpoint as JSON.
+
+    Attributes:
+        url: Absolute URL without secrets; credentials are added when it is sent.
+        params: Query parameters to add, in order; a value may be given more than once.
+    """
+
+    url: str
+    params: tuple[tuple[str, str], ...] = field(default=())
+
+    def to_json(self) -> dict[str, object]:
+        """Return a value that `from_json` turns back into an equal request."""
+        return {"url": self.url, "params": [list(pair) for pair in self.params]}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, object]) -> Request:
+        """Undo `to_json`."""
+        params = value["params"]
+        assert isinstance(params, list)
+        return cls(str(value["url"]), tuple((str(k), str(v)) for k, v in params))
+
+
+class Response(Protocol):
+    """A request that has been sent; its body is read later."""
+
+    def read(self) -> bytes:
+        """
+        Return the whole decoded body.
+
+        Raises:
+            SourceUnavailable: Cut off, too slow, too large.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give the connection back, whether or not the body was read. Idempotent."""
+        ...
+
+
+class Source(ABC):
+    """An API. One thread at a time uses a source."""
+
+    @abstractmethod
+    def first(self, since: str | None) -> Request:
+        """Return the first request of a poll; *since* is the value to send, None for none."""
+
+    @abstractmethod
+    def follow(self, request: Request, cursor: object, *, since: str | None) -> Request | None:
+        """
+        Return the request of the page after *request*, None if that was the last.
+
+        Args:
+            cursor: What the body of *request* holds at the pagination path, None if
+                it is missing or null.
+            since: The value that the poll sends.
+
+        Raises:
+            PageLoop: It is *request* again.
+            FormError: *cursor* is no text or number, or leads to another host.
+        """
+
+    @abstractmethod
+    def send(self, request: Request) -> Response:
+        """
+        Send *request*; return when the head of a good response is here.
+
+        Retries as configured, obeying Retry-After, within the total deadline of each try.
+
+        Raises:
+            SourceUnavailable: All tries failed.
+            RequestRefused: 4xx other than 408, 425, 429.
+        """
+
+    def close(self) -> None:  # noqa: B027 -- optional
+        """Release connections. Idempotent; may be called from another thread to stop a wait."""

@@ -1,0 +1,1 @@
+"""Where rows land: one module per target, each importing its own driver."""

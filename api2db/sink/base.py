@@ -1,0 +1,120 @@
+"""What a worker asks of a target."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from api2db.core.batch import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """
+    Which rows go where.
+
+    Attributes:
+        spool: Id of the durable queue (32 hex digits); part of each marker row, so
+            that two installations that share a database never prune each other's.
+        collector: Name of the collector that the rows come from.
+        stream: Name of the stream, as in ``config.yaml``.
+        table: Name of the target table or folder, as the user wrote it.
+        upsert: Key columns; empty means append.
+    """
+
+    spool: str
+    collector: str
+    stream: str
+    table: str
+    upsert: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """
+    What one `Sink.write` did.
+
+    Attributes:
+        rows: Rows that this load wrote.
+        repeated: Ids of batches whose marker was there already: nothing was written.
+    """
+
+    rows: int
+    repeated: frozenset[str] = frozenset()
+
+
+class Sink(ABC):
+    """
+    A target in which the batches of one collector land.
+
+    One worker thread owns a sink; only `interrupt` is called from another thread.
+    A sink neither retries, sleeps nor logs failures: it translates every error of its
+    driver into one of the four kinds, once, and raises; the worker decides.
+
+    Attributes:
+        name: ``<kind>`` or ``<kind>.<dialect>``, such as ``sql.postgresql``.
+    """
+
+    name: str
+
+    @abstractmethod
+    def open(self) -> None:
+        """
+        Connect, and create what api2db itself needs there (the marker table).
+
+        Called before the first `write` and again after every `close`.
+
+        Raises:
+            SinkUnavailable: Try again later.
+            SinkMisconfigured: Pause; try again later.
+        """
+
+    @abstractmethod
+    def write(
+        self, batches: Sequence[Batch], *, forget: Collection[str] = (), commit: bool = True
+    ) -> Landed:
+        """
+        Make *batches* take effect once, all in one transaction, each with its marker.
+
+        Batches come in the order of the log; a batch whose marker exists is skipped.
+        A batch may hold zero rows (all were dead letters): its marker is still written.
+        With upsert the last arrival per key wins across the whole call. Tables and
+        columns are created or widened before the transaction. Returning means durable.
+
+        Args:
+            forget: Ids of batches that can never be sent again; their markers go, in
+                the same transaction.
+            commit: False rolls back at the end: a rehearsal, by which the worker finds
+                the rows that the target refuses. Markers are ignored then.
+
+        Raises:
+            SinkUnavailable: Close, wait, open, write the same batches again.
+            SinkRejected: Nothing was committed. Dead-letter the rows (bisect if they are
+                not named), then write again without them.
+            SinkMisconfigured: Pause; close, open, write again later.
+            SinkUnknown: Close, open, write again: the markers decide.
+        """
+
+    @abstractmethod
+    def landed(self) -> frozenset[str]:
+        """Return the ids of this delivery's batches that have a marker. Same errors."""
+
+    @abstractmethod
+    def forget(self, ids: Collection[str]) -> None:
+        """Remove the markers of batches that can never be sent again. Same errors."""
+
+    @abstractmethod
+    def interrupt(self) -> None:
+        """
+        Make a hung driver call of the owning thread fail at once; never blocks, never raises.
+
+        Called by the watchdog, from another thread, at any time.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the connection. Idempotent; never raises; must not wait for the server."""

@@ -1,0 +1,1 @@
+"""From the spool into a sink: the worker thread, retries, dead letters."""
