@@ -1,0 +1,91 @@
+"""Rows and bodies that cannot land: kept on disk, each with its reason."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+from api2db.files.atomic import atomic_write
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from api2db.core.batch import DeadRow
+
+#: Bodies kept per collector, and the most bytes kept of each.
+BODIES = 100
+BODY_BYTES = 4 * 2**20
+
+
+class DeadLetters:
+    """
+    The dead rows of one collector and stream, one JSON Lines file per batch or page.
+
+    A file is written whole and renamed into place, so that a replay of the same batch
+    replaces it and doubles nothing. Not thread-safe: one thread owns a folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def put(self, name: str, rows: Sequence[DeadRow], **origin: str | float) -> None:
+        """
+        Keep *rows*; durable when this returns.
+
+        Args:
+            name: The same for every replay of the same batch or page.
+            origin: What every line repeats, such as the batch's id and the time.
+
+        Raises:
+            OSError: Nothing was kept.
+        """
+        lines = (
+            json.dumps(
+                {**origin, "row": row.row, "reason": row.reason, "content": row.content},
+                ensure_ascii=False,
+                default=str,
+            )
+            for row in rows
+        )
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with atomic_write(self._folder / f"{name}.jsonl") as file:
+            for line in lines:
+                file.write(line.encode("utf-8", "backslashreplace") + b"\n")
+
+    def count(self) -> int:
+        """Return how many rows are kept. Reads the files."""
+        return sum(
+            sum(1 for _ in path.open("rb")) for path in sorted(self._folder.glob("*.jsonl"))
+        )
+
+
+class DeadBodies:
+    """
+    Response bodies that could not be used, the newest `BODIES`, for a person to look at.
+
+    Named by content, so that an API that repeats its mistake fills nothing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def put(self, body: bytes, reason: str) -> Path:
+        """
+        Keep the first `BODY_BYTES` of *body*, and *reason* beside it; return its path.
+
+        Raises:
+            OSError: It could not be kept.
+        """
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._folder / f"{hashlib.sha256(body).hexdigest()[:16]}.body"
+        with atomic_write(path) as file:
+            file.write(body[:BODY_BYTES])
+        with atomic_write(path.with_suffix(".reason")) as file:
+            file.write(f"{reason}\n{len(body)} bytes\n".encode("utf-8", "backslashreplace"))
+        kept = sorted(self._folder.glob("*.body"), key=lambda p: p.stat().st_mtime_ns)
+        for old in kept[:-BODIES]:
+            old.with_suffix(".reason").unlink(missing_ok=True)
+            old.unlink(missing_ok=True)
+        return path

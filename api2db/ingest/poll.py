@@ -1,0 +1,289 @@
+"""
+One poll: page after page, each with the checkpoint that makes it resumable.
+
+The rules (CONTRACT, Semantics):
+
+- Each page's step carries the next page's request and the running maximum of `since`.
+  After a crash or a failed page the poll resumes at that request with the same `since`.
+- If the API refuses that request, or pages loop, the poll begins again at its first page
+  and leaves out the rows that its records hold. A crash in such a second run begins it
+  again, too: only a run from the first page can count equal rows rightly.
+- `since` moves with the last page only. Rows at or above the value sent were perhaps taken
+  by an earlier poll: they are compared by raw-row hash, with counts.
+"""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import google_crc32c
+import pyarrow as pa
+
+from api2db.core.errors import PageLoop, RequestRefused, SourceError
+from api2db.core.ids import new_id
+from api2db.ingest import watermark
+from api2db.ingest.checkpoint import Checkpoint, OpenPoll
+from api2db.ingest.held import HeldRows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from api2db.core.batch import DeadRow
+    from api2db.ingest.form import Built, Form, Page
+    from api2db.ingest.source import Request, Response, Source
+    from api2db.ingest.watermark import Value
+
+logger = logging.getLogger(__name__)
+
+#: Refusals that say nothing about the request itself: a wrong or expired credential.
+_CREDENTIAL = (401, 403)
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """
+    How a collector asks for what is new.
+
+    Attributes:
+        initial: Value of the very first request; None leaves the parameter out.
+        lag: How far to reach back, in seconds for instants, in units for numbers.
+    """
+
+    initial: Value = None
+    lag: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """
+    One page, ready for the log.
+
+    Attributes:
+        poll: Id of the poll.
+        page: Zero-based number of the page in this run of the poll.
+        rows: New rows (n >= 0 rows x k columns).
+        state: The collector's checkpoint once this step is durable, as bytes.
+        first_seq: Lowest sequence number that the poll's records can have.
+        dead: Rows that do not fit the form.
+        last: Whether the poll ends with this step.
+    """
+
+    poll: str
+    page: int
+    rows: pa.RecordBatch
+    state: bytes
+    first_seq: int
+    dead: tuple[DeadRow, ...] = ()
+    last: bool = False
+
+
+class Poll:
+    """
+    One run of a poll, fresh or resumed; used by one thread.
+
+    Args:
+        next_seq: Sequence number that the log will give to its next record.
+        held: Returns the rows of an open poll's records: called with its id and `first_seq`.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        form: Form,
+        checkpoint: Checkpoint,
+        *,
+        since: Since | None,
+        max_pages: int,
+        next_seq: int,
+        held: Callable[[str, int], Iterable[pa.RecordBatch]],
+    ) -> None:
+        self._source = source
+        self._form = form
+        self._before = checkpoint
+        self._since = since
+        self._max_pages = max_pages
+        self._held = held
+        self._held_rows: HeldRows | None = None
+        self._seen_bodies: set[tuple[int, int, int]] = set()
+        self._seen_requests: set[Request] = set()
+        self._next_seq = next_seq
+        self.resumed = checkpoint.poll is not None
+        self._open = checkpoint.poll or self._begin()
+
+    def steps(self) -> Iterator[Step]:
+        """
+        Fetch the pages and yield each as a step, in order, with at most one page in memory.
+
+        The request of the next page is sent before the columns of this one are built, so
+        that the API works while we do.
+
+        Raises:
+            SourceError: This run ends here; what was yielded stays. The next run resumes.
+        """
+        if self._open.restart:
+            self._restart()
+        response = self._first()
+        try:
+            while True:
+                body = response.read()
+                response.close()
+                page = self._form.parse(body)
+                following, failure = self._follow(body, page)
+                looped = failure is not None
+                if following is not None:
+                    try:
+                        response = self._source.send(following)
+                    except SourceError as exc:
+                        failure = exc  # after this page's rows are safe
+                yield self._step(page, following, looped=looped)
+                if failure is not None:
+                    raise failure
+                if following is None:
+                    return
+        finally:
+            response.close()
+
+    # -- requests ------------------------------------------------------------------
+
+    def _begin(self) -> OpenPoll:
+        sent = self._value_to_send()
+        left = self._before.taken.copy()
+        kept = self._before.taken.copy()
+        kept.forget_null()
+        first = self._source.first(watermark.text(sent))
+        return OpenPoll(
+            new_id(), first, self._next_seq, sent=sent, high=self._before.since, left=left, kept=kept
+        )
+
+    def _value_to_send(self) -> Value:
+        if self._since is None:
+            return None
+        if self._before.since is None:
+            return self._since.initial
+        return watermark.minus(self._before.since, self._since.lag)
+
+    def _first(self) -> Response:
+        """Send the request at which this run begins; if it is refused, begin again."""
+        try:
+            return self._source.send(self._open.next)
+        except RequestRefused as exc:
+            if self._open.page == 0 or exc.status in _CREDENTIAL:
+                raise
+            logger.warning(
+                "poll_restarted",
+                extra={"poll": self._open.id, "page": self._open.page, "status": exc.status},
+            )
+            self._restart()
+            return self._source.send(self._open.next)
+
+    def _restart(self) -> None:
+        poll = self._open
+        self._held_rows = HeldRows(self._held(poll.id, poll.first_seq))
+        first = self._source.first(watermark.text(poll.sent))
+        left = self._before.taken.copy()
+        poll.kept.forget_null()  # this run meets them all again
+        self._open = replace(poll, next=first, page=0, left=left, restart=True)
+
+    def _follow(self, body: bytes, page: Page) -> tuple[Request | None, SourceError | None]:
+        """Return the next page's request, or why there can be none."""
+        request = self._open.next
+        self._seen_requests.add(request)
+        print_ = (len(body), zlib.crc32(body), google_crc32c.value(body))
+        if print_ in self._seen_bodies:
+            return None, PageLoop(f"page {self._open.page + 1} is the same as an earlier page")
+        self._seen_bodies.add(print_)
+        try:
+            following = self._source.follow(
+                request, page.next, since=watermark.text(self._open.sent)
+            )
+        except PageLoop as exc:
+            return None, exc
+        if following in self._seen_requests:
+            return None, PageLoop(
+                f"page {self._open.page + 1} leads back to an earlier page",
+                hint="check 'pages': the cursor that the API returns does not move on",
+            )
+        if following is not None and self._open.page + 1 >= self._max_pages:
+            return None, PageLoop(
+                f"there are more than {self._max_pages} pages",
+                hint="raise 'max_pages' if the API really has that many",
+            )
+        return following, None
+
+    # -- rows ----------------------------------------------------------------------
+
+    def _step(self, page: Page, following: Request | None, *, looped: bool) -> Step:
+        """Build the columns and the checkpoint of one page."""
+        poll = self._open
+        known = self._known(page)
+        built = page.build(known)
+        rows, held = self._leave_out_held(page, built, known)
+        high = self._keep(page, known, held)
+        last = following is None and not looped
+        if last:
+            after = Checkpoint(since=high, taken=poll.kept, form=self._form.memory)
+        else:
+            self._open = replace(
+                poll,
+                next=following or poll.next,
+                page=poll.page + 1,
+                high=high,
+                restart=poll.restart or looped,
+            )
+            after = self._before.with_poll(self._open, self._form.memory)
+        dead = tuple(built.dead)
+        return Step(poll.id, poll.page, rows, after.to_bytes(), poll.first_seq, dead, last)
+
+    def _known(self, page: Page) -> set[int]:
+        """Return the rows of *page* that earlier polls took."""
+        if page.since is None:
+            return set()
+        left = self._open.left
+        return {
+            i
+            for i, value in enumerate(page.since)
+            if value in left and left.take(value, page.row_hash(i))
+        }
+
+    def _leave_out_held(
+        self, page: Page, built: Built, known: set[int]
+    ) -> tuple[pa.RecordBatch, set[int]]:
+        """Leave out the rows that this poll's records hold; return also which these are."""
+        if self._held_rows is None or built.rows.num_rows == 0:
+            return built.rows, set()
+        dead = {row.row for row in built.dead}
+        order = [i for i in range(page.n_rows) if i not in known and i not in dead]
+        is_held = self._held_rows.take(built.rows)
+        new = pa.array([not held for held in is_held], pa.bool_())
+        held = {i for i, is_known in zip(order, is_held, strict=True) if is_known}
+        return built.rows.filter(new), held
+
+    def _keep(self, page: Page, known: set[int], held: set[int]) -> Value:
+        """Remember new rows at or above the next value to send; return the new maximum."""
+        poll = self._open
+        if self._since is None or page.since is None:
+            return poll.high
+        values = set(page.since)
+        if values == {None}:
+            logger.warning("since_field_missing", extra={"poll": poll.id, "page": poll.page})
+        high = poll.high
+        for value in values:
+            high = watermark.later(high, value)
+        lowest = watermark.minus(high, self._since.lag)
+        limit = watermark.key(lowest)
+        reached = {value for value in values if _reaches(value, limit)}
+        for i, value in enumerate(page.since):
+            # A row without a value is met in every poll, if the API always sends it.
+            if value in reached and (value is None or i not in known and i not in held):
+                poll.kept.add(value, page.row_hash(i))
+        poll.kept.prune(lowest)
+        return high
+
+
+def _reaches(value: Value, limit: watermark.Key | None) -> bool:
+    place = watermark.key(value)
+    return place is None or limit is None or place >= limit
+

@@ -1,0 +1,98 @@
+"""How far a source has been read: the order of `since` values, and the value to send."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TypeAlias
+
+from api2db.core.errors import FormError
+
+#: What an API may write in the `since` field: kept, stored and sent as it wrote it.
+Value: TypeAlias = str | int | float | None
+
+#: RFC 3339 section 5.6, `date-time`; a space for the T is allowed there too.
+_RFC3339 = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+#: (0, number), (1, nanoseconds since the epoch) or (2, text): a total order.
+Key: TypeAlias = tuple[int, Decimal | int | str]
+
+
+def instant_ns(text: str) -> int | None:
+    """Return the instant that RFC 3339 *text* names, in epoch nanoseconds, else None."""
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        return None
+    day, clock, fraction, zone = match.groups()
+    try:
+        moment = datetime.fromisoformat(f"{day}T{clock}{zone.upper()}")
+    except ValueError:
+        return None
+    seconds = (moment - _EPOCH) // timedelta(seconds=1)
+    return seconds * 1_000_000_000 + int((fraction or "0")[:9].ljust(9, "0"))
+
+
+def key(value: Value) -> Key | None:
+    """
+    Return what orders *value*: numbers as numbers, RFC 3339 as instants, the rest as text.
+
+    Null has no place in the order: None.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str):
+        instant = instant_ns(value)
+        return (2, value) if instant is None else (1, instant)
+    if isinstance(value, (bool, list, dict)):
+        return (2, str(value))
+    return (0, Decimal(str(value)))
+
+
+def later(a: Value, b: Value) -> Value:
+    """Return the greater of two values, in the form in which the API wrote it."""
+    first, second = key(a), key(b)
+    if first is None or second is None:
+        return b if first is None else a
+    return b if second > first else a
+
+
+def minus(value: Value, lag: float) -> Value:
+    """
+    Return *value* moved back by *lag*: units for numbers, seconds for instants.
+
+    An instant keeps its zone and its number of fractional digits.
+
+    Raises:
+        FormError: *value* is a text that is no instant: nothing can be subtracted.
+    """
+    if not lag or value is None:
+        return value
+    if isinstance(value, str):
+        return _earlier(value, lag)
+    moved = Decimal(str(value)) - Decimal(str(lag))
+    return int(moved) if moved == moved.to_integral_value() else float(moved)
+
+
+def _earlier(text: str, lag: float) -> str:
+    match = _RFC3339.fullmatch(text)
+    instant = instant_ns(text)
+    if match is None or instant is None:
+        raise FormError(
+            f"since: {text[:40]!r} is neither a number nor an RFC 3339 time",
+            hint="remove 'lag', or name a field that holds numbers or times",
+        )
+    fraction, zone = match.group(3), match.group(4)
+    seconds, rest = divmod(instant - round(lag * 1e9), 1_000_000_000)
+    offset = datetime.fromisoformat(f"2000-01-01T00:00:00{zone.upper()}").tzinfo
+    moment = (_EPOCH + timedelta(seconds=seconds)).astimezone(offset)
+    digits = f".{rest:09d}"[: len(fraction) + 1] if fraction else ""
+    return f"{moment:%Y-%m-%d}{text[10]}{moment:%H:%M:%S}{digits}{zone}"
+
+
+def text(value: Value) -> str | None:
+    """Return *value* as it goes into a query parameter; None is left out."""
+    return None if value is None else str(value)
