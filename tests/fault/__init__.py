@@ -1,0 +1,1 @@
+"""Programs that try to prove the promise wrong: kills, cut connections, a lying API."""

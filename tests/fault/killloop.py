@@ -1,0 +1,327 @@
+"""
+Kill ``api2db run`` again and again, then count: 0 lost, 0 doubled, or exit 1.
+
+``python -m tests.fault.killloop --kills 200 [--seconds N] [--seed N]``
+
+Half of the kills strike at a named crash point (``API2DB_CRASH=point:n``), half are
+``kill -9`` at a random instant. Meanwhile PostgreSQL is stopped with ``-m immediate`` and
+started again, a proxy cuts connections around COMMIT, and the API answers with errors,
+broken bodies and refused cursors. Then everything is healed, the daemon drains, ends on
+SIGTERM with 0, runs once more with ``--once``, and the oracle reads the targets.
+
+``--without-markers`` is the control: it deletes the marker rows between two lives, so a
+batch that was committed but not acknowledged lands again. It must show doubled rows, and
+exits 1 if it does not: an oracle that cannot see the fault proves nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import sqlite3
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.fault import oracle
+from tests.fault.paged_api import TOKEN
+from tests.fault.proxy import Proxy
+from tests.fault.world import (
+    CONFIG,
+    Api,
+    Daemon,
+    Outages,
+    Progress,
+    Targets,
+    crash_points,
+    free_port,
+    wait_until,
+)
+from tests.fixtures.postgres import Postgres
+
+AFTER_COMMIT = ("sink.after_commit", "sink.after_rename", "spool.before_ack")
+LIMIT = 6.0  # seconds that a life waits for its crash point
+IDLE_LIVES = 6  # lives in a row without progress that fail the loop
+
+
+@dataclass
+class Tally:
+    """What the loop did, for its report and its verdict."""
+
+    named: Counter[str] = field(default_factory=Counter)
+    random: int = 0
+    lives: int = 0
+    terms: int = 0
+    idle: int = 0
+    idle_in_a_row: int = 0
+    worst_idle: int = 0
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def kills(self) -> int:
+        """All lives that ended by SIGKILL."""
+        return self.random + self.named.total()
+
+
+class Points:
+    """Which crash point comes next, and at which passing of it."""
+
+    def __init__(self, names: list[str], rng: random.Random) -> None:
+        self._rng = rng
+        self._most = dict.fromkeys(names, 12)
+        self._queue: list[str] = []
+        self.missed: Counter[str] = Counter()
+
+    def next(self) -> str | None:
+        """Return ``point:n``, None when no point that is ever passed is left."""
+        if not self._queue:
+            self._queue = [name for name in self._most if self.missed[name] < 3]
+            self._rng.shuffle(self._queue)
+        if not self._queue:
+            return None
+        name = self._queue.pop()
+        return f"{name}:{self._rng.randint(1, self._most[name])}"
+
+    def miss(self, spec: str) -> None:
+        """Remember that the point was not passed that often within one life."""
+        name, _, nth = spec.partition(":")
+        self._most[name] = max(1, int(nth) // 2)
+        self.missed[name] += int(nth) == 1
+
+
+class KillLoop:
+    """One run of the loop in a folder of its own."""
+
+    def __init__(
+        self, folder: Path, seed: int, *, rate: float = 150.0, markers: bool = True
+    ) -> None:
+        self.folder = folder
+        self.rng = random.Random(seed)
+        self.markers = markers
+        self.tally = Tally()
+        names = crash_points()
+        if not markers:
+            names = [name for name in names if name in AFTER_COMMIT]
+        self.points = Points(names, self.rng)
+        self.postgres = Postgres()
+        self.postgres.start()
+        self.api = Api(seed, rate)
+        self.proxy = Proxy(self.postgres.port, seed)
+        self.outages = Outages(self.postgres, seed)
+        self.targets = Targets(folder, self.postgres.dsn)
+        self.daemon = Daemon(folder, self._environment())
+        (folder / "config.yaml").write_text(
+            CONFIG.format(api=self.api.url, status_port=free_port())
+        )
+
+    def _environment(self) -> dict[str, str]:
+        through = self.postgres.dsn.replace(f":{self.postgres.port}/", f":{self.proxy.port}/")
+        if through == self.postgres.dsn:
+            raise RuntimeError("the DSN does not show the port: the proxy would be left out")
+        return {"PG_DSN": through, "API_TOKEN": TOKEN}
+
+    def run(self, kills: int, seconds: float) -> None:
+        """Kill until *kills* lives have ended so, or *seconds* are over."""
+        deadline = time.monotonic() + seconds
+        self.outages.start()
+        while self.tally.kills < kills and time.monotonic() < deadline:
+            if self.tally.idle_in_a_row >= IDLE_LIVES:
+                self.tally.faults.append(f"{IDLE_LIVES} lives in a row made no progress")
+                break
+            self._life()
+        self.tally.worst_idle = max(self.tally.worst_idle, self.tally.idle_in_a_row)
+
+    def _life(self) -> None:
+        tally = self.tally
+        tally.lives += 1
+        if self.rng.random() < 0.3:
+            self.api.control(refuse=True)
+        before = self.targets.progress(self.api)
+        named = tally.named.total() <= tally.random
+        spec = self.points.next() if named or not self.markers else None
+        self.daemon.start(f"life {tally.lives} {spec or 'random'}", spec)
+        if tally.lives % 15 == 0:
+            self._end_politely()
+        elif spec is not None:
+            self._end_at(spec)
+        else:
+            self._end_anywhere(before)
+        self._note_progress(before)
+        if not self.markers:
+            self._delete_markers()
+
+    def _end_at(self, spec: str) -> None:
+        if wait_until(lambda: self.daemon.ended() is not None, LIMIT):
+            code = self.daemon.kill()
+            if code == -9:
+                self.tally.named[spec.partition(":")[0]] += 1
+            else:
+                self._fault(f"the daemon ended by itself with {code} (armed: {spec})")
+        else:
+            self.points.miss(spec)
+            self._kill()
+
+    def _end_anywhere(self, before: Progress) -> None:
+        if self.rng.random() < 0.25:
+            wait_until(lambda: self.daemon.ended() is not None, self.rng.uniform(0.3, 2.0))
+        else:
+            goal = before.pages + self.rng.randint(1, 25)
+            wait_until(
+                lambda: self.daemon.ended() is not None or self.api.stats()["pages"] >= goal,
+                LIMIT,
+                step=0.02,
+            )
+            wait_until(lambda: False, self.rng.uniform(0, 0.15), step=0.01)
+        self._kill()
+
+    def _end_politely(self) -> None:
+        wait_until(lambda: self.daemon.ended() is not None, self.rng.uniform(1.5, 3.0))
+        code = self.daemon.terminate(30)
+        self.tally.terms += 1
+        if code not in (0, -9):  # -9: it had been told to crash, and did
+            self._fault(f"SIGTERM gave exit code {code} (None: no end within 30 s)")
+
+    def _kill(self) -> None:
+        ended = self.daemon.ended()
+        if ended is not None and ended != -9:
+            self._fault(f"the daemon ended by itself with {ended}")
+        self.daemon.kill()
+        self.tally.random += 1
+
+    def _fault(self, what: str) -> None:
+        self.tally.faults.append(f"life {self.tally.lives}: {what}")
+        if len(self.tally.faults) > 10:
+            raise RuntimeError("\n".join(["too many faults:", *self.tally.faults]))
+
+    def _note_progress(self, before: Progress) -> None:
+        tally = self.tally
+        if self.targets.progress(self.api).since(before):
+            tally.worst_idle = max(tally.worst_idle, tally.idle_in_a_row)
+            tally.idle_in_a_row = 0
+        else:
+            tally.idle += 1
+            tally.idle_in_a_row += 1
+
+    def _delete_markers(self) -> None:
+        import psycopg
+
+        with (
+            suppress(psycopg.Error),
+            psycopg.connect(self.postgres.dsn, connect_timeout=2) as connection,
+        ):
+            connection.execute("delete from _api2db_batches")
+        with suppress(sqlite3.Error), sqlite3.connect(self.targets.sqlite) as lite:
+            lite.execute("delete from _api2db_batches")
+
+    def settle(self, timeout: float) -> None:
+        """Heal everything, let the daemon drain, end it with SIGTERM, and run it once more."""
+        self.outages.heal()
+        self.proxy.cutting = False
+        self.api.control(faults=False, produce=False)
+        self.daemon.start("drain")
+        stats = self.api.stats()
+        events, versions = stats["events"], stats["versions"]
+
+        def drained() -> bool:
+            landed = self.targets.landed()
+            least = min(landed[0], landed[2], landed[4])
+            return least >= events and min(landed[1], landed[3]) >= versions
+
+        if not wait_until(drained, timeout, step=0.5):
+            self._fault(f"not drained after {timeout:g} s: {self.targets.landed()} of {stats}")
+        if (code := self.daemon.terminate(30)) != 0:
+            self._fault(f"SIGTERM after the drain gave exit code {code}")
+        if (code := self.daemon.once(120)) != 0:
+            self._fault(f"run --once after the drain gave exit code {code}")
+
+    def verdicts(self) -> list[oracle.Verdict]:
+        """Let the oracle judge every target."""
+        return oracle.judge_all(
+            self.api.ledger(), self.postgres.dsn, self.targets.sqlite, self.targets.shards
+        )
+
+    def dead_letters(self) -> int:
+        """Count the files of dead rows; there is no bad row, so there must be none."""
+        dead = self.folder / "STORE" / "dead_letter"
+        return sum(
+            1 for path in dead.rglob("*") if path.is_file() and "_responses" not in path.parts
+        )
+
+    def close(self) -> None:
+        """End every process."""
+        self.daemon.close()
+        with suppress(RuntimeError):
+            if self.outages.is_alive():
+                self.outages.heal()
+        self.proxy.close()
+        self.api.close()
+        self.postgres.stop("immediate")
+
+
+def report(loop: KillLoop, verdicts: list[oracle.Verdict], seconds: float) -> bool:
+    """Print what happened; return whether the promise was kept."""
+    tally, stats = loop.tally, loop.api.stats()
+    print(f"lives={tally.lives} kills={tally.kills} random={tally.random} terms={tally.terms}")
+    print("named kills:", ", ".join(f"{k}={v}" for k, v in sorted(tally.named.items())) or "none")
+    if never := sorted(n for n, m in loop.points.missed.items() if m and not tally.named[n]):
+        print("points never passed:", ", ".join(never))
+    print(f"lives without progress: {tally.idle} (longest row {tally.worst_idle})")
+    print(
+        f"outages={loop.outages.count} commits={loop.proxy.commits} cuts={loop.proxy.cuts} "
+        f"api={stats['served']} faults={stats['faults']}"
+    )
+    dead = loop.dead_letters()
+    foreign = oracle.foreign_objects(loop.postgres.dsn)
+    for verdict in verdicts:
+        print(verdict)
+    for fault in tally.faults:
+        print("FAULT", fault)
+    if dead:
+        print(f"FAULT {dead} files in STORE/dead_letter")
+    if foreign:
+        print("FAULT unasked-for objects in PostgreSQL:", ", ".join(foreign))
+    lost = sum(v.lost for v in verdicts)
+    doubled = sum(v.doubled for v in verdicts)
+    print(f"{tally.kills} kills in {seconds:.0f} s: {lost} lost, {doubled} doubled")
+    return all(v.clean for v in verdicts) and not (tally.faults or dead or foreign)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the loop; 0 when nothing is lost or doubled (the control: when something is)."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").strip().split("\n")[0])
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seconds", type=float, default=3600.0, help="stop killing after")
+    parser.add_argument("--drain", type=float, default=90.0, help="seconds allowed to drain")
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--rate", type=float, default=150.0, help="rows a second per resource")
+    parser.add_argument("--without-markers", action="store_true", help="the control")
+    parser.add_argument("--keep", action="store_true", help="keep the folder, also if clean")
+    args = parser.parse_args(argv)
+    seed = args.seed if args.seed is not None else random.SystemRandom().randrange(2**31)
+    folder = Path(tempfile.mkdtemp(prefix="api2db-kill-"))
+    print(f"seed={seed} folder={folder}", flush=True)
+    started = time.monotonic()
+    loop = KillLoop(folder, seed, rate=args.rate, markers=not args.without_markers)
+    try:
+        loop.run(args.kills, args.seconds)
+        loop.settle(args.drain)
+        verdicts = loop.verdicts()
+        clean = report(loop, verdicts, time.monotonic() - started)
+    finally:
+        loop.close()
+    if args.without_markers:
+        seen = sum(verdict.doubled for verdict in verdicts)
+        print(f"control without markers: {seen} doubled rows seen")
+        return 0 if seen else 1
+    if clean and not args.keep:
+        shutil.rmtree(folder)
+    return 0 if clean else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,197 @@
+"""The judge and the saboteurs of the kill loop can be trusted themselves."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import threading
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.fault.oracle import EVENT_COLUMNS, STATE_COLUMNS, judge
+from tests.fault.paged_api import TOKEN, Events, Server, States, serve
+from tests.fault.proxy import Frontend, Proxy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EVENT = {
+    "id": 1,
+    "updated_at": "2026-01-01T00:00:00.000Z",
+    "kind": "plain",
+    "amount": 1,
+    "quantity": 2**53 + 1,
+    "paid": True,
+    "details": {"b": 1, "a": [2]},
+}
+
+
+def test_equal_rows_in_the_form_of_any_target_are_clean() -> None:
+    """Text times, JSON text, 0/1 and floats are the API's values in other clothes."""
+    stored = {
+        **EVENT,
+        "updated_at": "2026-01-01 00:00:00.000000+00:00",
+        "amount": 1.0,
+        "paid": 1,
+        "details": '{"a":[2],"b":1}',
+    }
+    assert judge("t", [EVENT], [stored], EVENT_COLUMNS).clean
+
+
+@pytest.mark.parametrize(
+    ("found", "lost", "doubled", "wrong", "alien"),
+    [
+        ([], 1, 0, 0, 0),
+        ([EVENT, EVENT], 0, 1, 0, 0),
+        ([{**EVENT, "amount": 2}], 0, 0, 1, 0),
+        ([{**EVENT, "quantity": float(2**53 + 1)}], 0, 0, 1, 0),
+        ([EVENT, {**EVENT, "id": 2}], 0, 0, 0, 1),
+    ],
+)
+def test_each_fault_is_counted_as_what_it_is(
+    found: list[dict[str, Any]], lost: int, doubled: int, wrong: int, alien: int
+) -> None:
+    """Lost, doubled, wrong (a rounded integer too) and alien rows are told apart."""
+    verdict = judge("t", [EVENT], found, EVENT_COLUMNS)
+    assert (verdict.lost, verdict.doubled, verdict.wrong, verdict.alien) == (
+        lost,
+        doubled,
+        wrong,
+        alien,
+    )
+    assert not verdict.clean
+
+
+def test_a_twin_of_the_api_is_expected_twice() -> None:
+    """Two equal rows of the API are two rows in the target, not one."""
+    assert judge("t", [EVENT, EVENT], [EVENT, EVENT], EVENT_COLUMNS).clean
+    assert judge("t", [EVENT, EVENT], [EVENT], EVENT_COLUMNS).lost == 1
+
+
+def test_an_old_version_is_wrong() -> None:
+    """An upserted row that is not the newest version is wrong."""
+    new = {"id": 1, "version": 2, "updated": 5, "label": "x", "score": 0.5, "open": True}
+    assert judge("t", [new], [{**new, "version": 1}], STATE_COLUMNS).wrong == 1
+
+
+@pytest.fixture
+def api() -> Iterator[Server]:
+    """Serve the paged API without faults and without production."""
+    server = serve(seed=3, rate=0)
+    server.RequestHandlerClass.api.control({"faults": False})  # type: ignore[attr-defined]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def _get(server: Server, path: str) -> Any:
+    url = path if path.startswith("http") else f"http://127.0.0.1:{server.server_address[1]}{path}"
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {TOKEN}"})
+    with urllib.request.urlopen(request, timeout=10) as response:
+        return json.load(response)
+
+
+def test_following_the_pages_gives_every_event_once(api: Server) -> None:
+    """Cursor pages cover the list without gaps, and ``since`` includes its own instant."""
+    held: Events = api.RequestHandlerClass.api.events  # type: ignore[attr-defined]
+    for _ in range(95):
+        held.add()
+    got, cursor = [], ""
+    while cursor is not None:
+        page = _get(api, f"/events?cursor={cursor}" if cursor else "/events")
+        got += page["data"]
+        cursor = page["meta"]["next"]
+    assert got == held.rows
+    since = held.times[-1]
+    assert _get(api, f"/events?since={since}")["data"] == [
+        row for row in held.rows if row["updated_at"] >= since
+    ]
+    assert held.times == sorted(held.times)
+    assert len(set(held.times)) < len(held.times)
+
+
+def test_a_refused_cursor_is_410(api: Server) -> None:
+    """After ``refuse`` no cursor or next-URL that was given out before is good."""
+    held: States = api.RequestHandlerClass.api.states  # type: ignore[attr-defined]
+    for _ in range(200):
+        held.revise()
+    first = _get(api, "/state")
+    _get(api, first["next"])
+    api.RequestHandlerClass.api.control({"refuse": True})  # type: ignore[attr-defined]
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        _get(api, first["next"])
+    assert refused.value.code == 410
+
+
+def test_a_row_revised_while_pages_are_read_is_seen_in_its_newest_version(api: Server) -> None:
+    """The last sight of each key is its newest version, whatever happens between pages."""
+    held: States = api.RequestHandlerClass.api.states  # type: ignore[attr-defined]
+    for _ in range(300):
+        held.revise()
+    seen: dict[int, dict[str, Any]] = {}
+    url: str | None = "/state"
+    left = 100
+    while url is not None:
+        page = _get(api, url)
+        seen.update({row["id"]: row for row in page["items"]})
+        url = page["next"]
+        if left and url is not None:
+            left -= 10
+            for _ in range(10):
+                held.revise()
+    assert seen == held.rows
+
+
+def _message(kind: bytes, body: bytes) -> bytes:
+    return kind + struct.pack("!I", len(body) + 4) + body
+
+
+START = struct.pack("!II", 8, 80877103) + struct.pack("!II", 12, 196608) + b"a\x00b\x00"
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 4096])
+def test_a_commit_is_found_however_the_bytes_are_cut(size: int) -> None:
+    """Query and Parse COMMITs are seen; a COPY row that says COMMIT is not one."""
+    stream = (
+        START
+        + _message(b"Q", b"BEGIN\x00")
+        + _message(b"d", b"COMMIT\x00" * 50)
+        + _message(b"Q", b"COMMIT\x00")
+        + _message(b"P", b"\x00commit\x00\x00\x00")
+        + _message(b"S", b"")
+    )
+    frontend = Frontend()
+    pieces = [
+        piece
+        for start in range(0, len(stream), size)
+        for piece in frontend.feed(stream[start : start + size])
+    ]
+    assert b"".join(part for part, _ in pieces) == stream
+    assert sum(commit for _, commit in pieces) == 2
+
+
+def test_the_proxy_throws_the_answer_away_and_cuts() -> None:
+    """At a cut after the answer, the server has committed and the client sees a reset."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        proxy = Proxy(listener.getsockname()[1], seed=1)
+        proxy._until_cut = 1
+        proxy._rng.choices = lambda *_: ["answered"]  # type: ignore[method-assign, assignment]
+        client = socket.create_connection(("127.0.0.1", proxy.port), timeout=5)
+        client.sendall(START + _message(b"Q", b"COMMIT\x00"))
+        server, _ = listener.accept()
+        server.settimeout(5)
+        received = b""
+        while not received.endswith(b"COMMIT\x00"):
+            received += server.recv(4096)
+        server.sendall(_message(b"C", b"COMMIT\x00"))
+        with pytest.raises(ConnectionResetError):
+            client.recv(10)
+        assert proxy.cuts["answered"] == 1
+        proxy.close()
+        server.close()
+        client.close()

@@ -1,0 +1,301 @@
+"""The things that a kill loop drives: an API process, a PostgreSQL, lives of the daemon."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.fixtures.postgres import Postgres
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = Path(sys.executable).with_name("api2db")
+
+CONFIG = """\
+status: {{ bind: "127.0.0.1:{status_port}" }}
+streams:
+  pg: {{ url: "${{PG_DSN}}" }}
+  lite: {{ url: "sqlite:///target.db" }}
+  files: {{ local: shards }}
+defaults: {{ every: 200ms, auth: {{ bearer: "${{API_TOKEN}}" }}, grace: 20s }}
+collectors:
+  events:
+    get: {api}/events
+    pages: {{ cursor: meta.next, param: cursor }}
+    rows: data
+    since: {{ field: updated_at, param: since }}
+    to: {{ pg: {{ append: true }}, lite: {{}}, files: {{}} }}
+  state:
+    get: {api}/state
+    pages: {{ next: next }}
+    rows: items
+    since: {{ field: updated, param: since }}
+    to: {{ pg: {{ upsert: id }}, lite: {{ upsert: id }} }}
+"""
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def crash_points(package: Path = ROOT / "api2db") -> list[str]:
+    """Return the names that the code passes to ``crash_point``, sorted."""
+    text = "\n".join(path.read_text() for path in package.rglob("*.py"))
+    return sorted(set(re.findall(r"crash_point\(\s*\"([^\"]+)\"", text)))
+
+
+class Api:
+    """The paged API in a process of its own, steered over HTTP."""
+
+    def __init__(self, seed: int, rate: float) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.fault.paged_api", f"--seed={seed}", f"--rate={rate}"],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        self.url = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
+
+    def control(self, **order: bool) -> None:
+        """Switch production or faults, or refuse the cursors given out so far."""
+        request = urllib.request.Request(
+            f"{self.url}/_control", json.dumps(order).encode(), method="POST"
+        )
+        with urllib.request.urlopen(request, timeout=10):
+            pass
+
+    def stats(self) -> dict[str, Any]:
+        """Return the counts of what was served and made."""
+        return self._get("/_stats")
+
+    def ledger(self) -> dict[str, Any]:
+        """Return all that the API holds."""
+        return self._get("/_ledger")
+
+    def _get(self, path: str) -> dict[str, Any]:
+        with urllib.request.urlopen(self.url + path, timeout=60) as response:
+            value: dict[str, Any] = json.load(response)
+            return value
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.wait()
+
+
+class Daemon:
+    """One life after another of ``api2db run`` in one project folder."""
+
+    def __init__(self, folder: Path, env: dict[str, str]) -> None:
+        self.folder = folder
+        self._env = {**os.environ, **env}
+        self._env.pop("API2DB_CRASH", None)
+        self._process: subprocess.Popen[bytes] | None = None
+        self.log = folder / "daemon.log"
+
+    def start(self, label: str, crash: str | None = None) -> None:
+        """Begin a life; *crash* is ``point:n`` or None."""
+        env = {**self._env, "API2DB_CRASH": crash} if crash else self._env
+        with self.log.open("ab") as log:
+            log.write(f"\n=== {label}\n".encode())
+            log.flush()
+            self._process = subprocess.Popen(
+                [COMMAND, "run", "-c", "config.yaml"],
+                cwd=self.folder,
+                env=env,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+            )
+
+    def once(self, timeout: float) -> int:
+        """Run ``api2db run --once`` and return its exit code."""
+        with self.log.open("ab") as log:
+            log.write(b"\n=== once\n")
+            log.flush()
+            return subprocess.run(
+                [COMMAND, "run", "--once", "-c", "config.yaml"],
+                cwd=self.folder,
+                env=self._env,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                timeout=timeout,
+                check=False,
+            ).returncode
+
+    def ended(self) -> int | None:
+        """Return the exit code, None while the daemon lives; -9 after SIGKILL."""
+        assert self._process is not None
+        return self._process.poll()
+
+    def kill(self) -> int:
+        """Kill with SIGKILL and return the exit code."""
+        assert self._process is not None
+        with suppress(ProcessLookupError):
+            self._process.kill()
+        return self._process.wait()
+
+    def terminate(self, timeout: float) -> int | None:
+        """Send SIGTERM; return the exit code, None (after a kill) if it took too long."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            return self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return None
+
+    def close(self) -> None:
+        """Leave no process behind."""
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What can be seen from outside of how far things have got."""
+
+    pages: int
+    spool: tuple[tuple[str, int, int], ...]
+    landed: tuple[int, ...]
+
+    def since(self, before: Progress) -> bool:
+        """Whether anything at all moved after *before*."""
+        return (
+            self.pages > before.pages or self.spool != before.spool or self.landed != before.landed
+        )
+
+
+class Targets:
+    """Quick counts of what has landed, read straight from the targets."""
+
+    def __init__(self, folder: Path, dsn: str) -> None:
+        self.dsn = dsn
+        self.sqlite = folder / "target.db"
+        self.shards = folder / "shards" / "events"
+        self._spool = folder / "STORE" / "spool"
+        self._rows_of: dict[Path, int] = {}
+        self._postgres = (0, 0)
+
+    def landed(self) -> tuple[int, ...]:
+        """
+        Count: events and sum of versions in PostgreSQL, the same in SQLite, events in shards.
+
+        A target that cannot be read now keeps its last count, or counts as 0.
+        """
+        return (*self._count_postgres(), *self._count_sqlite(), self._count_shards())
+
+    def progress(self, api: Api) -> Progress:
+        """Return how far everything has got."""
+        files = []
+        for path in sorted(self._spool.rglob("*")):
+            with suppress(FileNotFoundError):
+                stat = path.stat()
+                files.append((str(path), stat.st_size, stat.st_mtime_ns))
+        return Progress(api.stats()["pages"], tuple(files), self.landed())
+
+    def _count_postgres(self) -> tuple[int, int]:
+        import psycopg
+
+        try:
+            with psycopg.connect(self.dsn, connect_timeout=2) as connection:
+                self._postgres = _two_counts(
+                    lambda sql: connection.execute(sql).fetchone(),  # type: ignore[call-overload]
+                    psycopg.errors.UndefinedTable,
+                    connection.rollback,
+                )
+        except psycopg.OperationalError:
+            pass
+        return self._postgres
+
+    def _count_sqlite(self) -> tuple[int, int]:
+        if not self.sqlite.exists():
+            return (0, 0)
+        connection = sqlite3.connect(f"file:{self.sqlite}?mode=ro", uri=True, timeout=10)
+        try:
+            return _two_counts(
+                lambda sql: connection.execute(sql).fetchone(), sqlite3.OperationalError
+            )
+        finally:
+            connection.close()
+
+    def _count_shards(self) -> int:
+        import pyarrow.parquet as pq
+
+        for path in self.shards.glob("*.parquet"):
+            if path not in self._rows_of:
+                self._rows_of[path] = pq.read_metadata(path).num_rows
+        return sum(self._rows_of.values())
+
+
+def _two_counts(
+    one: Any, missing: type[Exception], rollback: Any = lambda: None
+) -> tuple[int, int]:
+    counts = []
+    for sql in ("select count(*) from events", "select coalesce(sum(version), 0) from state"):
+        try:
+            counts.append(int(one(sql)[0]))
+        except missing:
+            rollback()
+            counts.append(0)
+    return counts[0], counts[1]
+
+
+class Outages(threading.Thread):
+    """Stops PostgreSQL with ``-m immediate`` every few seconds, and starts it again."""
+
+    def __init__(self, postgres: Postgres, seed: int) -> None:
+        super().__init__(daemon=True)
+        self._postgres = postgres
+        self._rng = random.Random(seed)
+        self._over = threading.Event()
+        self.count = 0
+        self.failure: BaseException | None = None
+
+    def run(self) -> None:
+        """Alternate between service and outage until `heal`."""
+        port = self._postgres.port
+        try:
+            while not self._over.wait(self._rng.uniform(4, 10)):
+                self._postgres.stop("immediate")
+                self.count += 1
+                self._over.wait(self._rng.uniform(0.3, 2.0))
+                self._postgres.start(port)
+        except BaseException as exc:
+            self.failure = exc
+            raise
+
+    def heal(self) -> None:
+        """Return when PostgreSQL serves again and will go on to."""
+        self._over.set()
+        self.join(60)
+        if self.failure is not None:
+            raise RuntimeError("PostgreSQL did not come back") from self.failure
+
+
+def wait_until(condition: Any, timeout: float, step: float = 0.05) -> bool:
+    """Poll *condition* of another process; return whether it came true in *timeout* seconds."""
+    deadline, pause = time.monotonic() + timeout, threading.Event()
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        pause.wait(step)
+    return bool(condition())
