@@ -1,0 +1,322 @@
+"""
+The one type table: our names, Arrow types, SQL names, and which type widens into which.
+
+A column's type is one of eight kinds. Inside the program it is an Arrow type; in a user's
+``columns`` and in a form's memory it is a name::
+
+    int       int64                  float     float64
+    bool      bool                   str       string
+    datetime  timestamp[us, UTC]     date      date32
+    json      arrow.json (string)    decimal   decimal128(38, 9); see `decimal_for`
+
+A decimal with another precision is spelled with it: ``decimal(76,38)``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from api2db.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Dialect: TypeAlias = Literal["postgresql", "sqlite", "mysql", "duckdb"]
+
+#: The Arrow type of a column that holds any JSON value, as its text.
+JSON = pa.json_(pa.string())
+
+#: Integers up to this size are exact in a float64.
+EXACT_INT = 2**53
+
+_ARROW: dict[str, pa.DataType] = {
+    "int": pa.int64(),
+    "float": pa.float64(),
+    "bool": pa.bool_(),
+    "str": pa.string(),
+    "datetime": pa.timestamp("us", "UTC"),
+    "date": pa.date32(),
+    "decimal": pa.decimal128(38, 9),
+    "json": JSON,
+}
+
+#: Every name that ``columns`` accepts.
+NAMES: tuple[str, ...] = tuple(_ARROW)
+
+_SQL: dict[str, dict[str, str]] = {
+    "postgresql": {
+        "int": "bigint",
+        "float": "double precision",
+        "bool": "boolean",
+        "str": "text",
+        "datetime": "timestamp with time zone",
+        "date": "date",
+        "decimal": "numeric",
+        "json": "jsonb",
+    },
+    # TEXT where another name would give a column NUMERIC affinity and turn '007' into 7.
+    "sqlite": {
+        "int": "INTEGER",
+        "float": "REAL",
+        "bool": "BOOLEAN",
+        "str": "TEXT",
+        "datetime": "TEXT",
+        "date": "TEXT",
+        "decimal": "TEXT",
+        "json": "TEXT",
+    },
+    "mysql": {
+        "int": "bigint",
+        "float": "double",
+        "bool": "tinyint(1)",
+        "str": "longtext",
+        "datetime": "datetime(6)",
+        "date": "date",
+        "decimal": "decimal({precision},{scale})",
+        "json": "json",
+    },
+    "duckdb": {
+        "int": "BIGINT",
+        "float": "DOUBLE",
+        "bool": "BOOLEAN",
+        "str": "VARCHAR",
+        "datetime": "TIMESTAMP WITH TIME ZONE",
+        "date": "DATE",
+        "decimal": "DECIMAL({precision},{scale})",
+        "json": "JSON",
+    },
+}
+#: Most digits, and most digits behind the point, that a dialect's decimals can have.
+_DECIMAL_LIMIT = {"mysql": (65, 30), "duckdb": (38, 38)}
+
+#: (precision, scale) of the decimals that we make, from narrow to wide.
+_DECIMALS = ((38, 0), (38, 9), (38, 18), (76, 0), (76, 9), (76, 18), (76, 38))
+_DECIMAL_NAME = re.compile(r"decimal\((\d{1,2}),(\d{1,2})\)", re.ASCII)
+
+
+def arrow_type(name: str) -> pa.DataType:
+    """
+    Return the Arrow type of a type's name.
+
+    Raises:
+        ConfigError: There is no such type.
+    """
+    found = _ARROW.get(name)
+    if found is not None:
+        return found
+    match = _DECIMAL_NAME.fullmatch(name)
+    if match is None:
+        raise ConfigError(f"{name!r} is not a type", hint=f"use one of {', '.join(NAMES)}")
+    return _decimal(int(match[1]), int(match[2]))
+
+
+def kind_of(type_: pa.DataType) -> str:
+    """
+    Return the kind of an Arrow type: one of `NAMES`.
+
+    Narrow integers and floats, large strings and other timestamps have the kind that
+    holds all their values.
+
+    Raises:
+        ConfigError: No kind holds it (binary, list, struct, duration ...).
+    """
+    if type_ == JSON:
+        return "json"
+    for is_kind, kind in _KINDS:
+        if is_kind(type_):
+            return kind
+    raise ConfigError(
+        f"Arrow type {type_} has no place in a target",
+        hint=f"convert the column to one of {', '.join(NAMES)}",
+    )
+
+
+def _is_int(type_: pa.DataType) -> bool:
+    return pa.types.is_integer(type_) and type_ != pa.uint64()
+
+
+def _is_text(type_: pa.DataType) -> bool:
+    return (
+        pa.types.is_string(type_)
+        or pa.types.is_large_string(type_)
+        or pa.types.is_string_view(type_)
+    )
+
+
+_KINDS: tuple[tuple[Callable[[pa.DataType], bool], str], ...] = (
+    (_is_int, "int"),
+    (pa.types.is_floating, "float"),
+    (pa.types.is_boolean, "bool"),
+    (_is_text, "str"),
+    (pa.types.is_timestamp, "datetime"),
+    (pa.types.is_date, "date"),
+    (pa.types.is_decimal, "decimal"),
+)
+
+
+def name_of(type_: pa.DataType) -> str:
+    """Return the name of an Arrow type; `arrow_type` undoes it. Raises as `kind_of`."""
+    kind = kind_of(type_)
+    if kind == "decimal" and type_ != _ARROW["decimal"]:
+        precision, scale = _digits(type_)
+        return f"decimal({precision},{scale})"
+    return kind
+
+
+def sql_type(type_: pa.DataType, dialect: Dialect) -> str:
+    """
+    Return the natural SQL type of an Arrow type, as in ``create table``.
+
+    Decimals with more digits than the dialect's have its text type. Raises as `kind_of`.
+    """
+    names, kind = _SQL[dialect], kind_of(type_)
+    if kind != "decimal" or "{" not in names[kind]:
+        return names[kind]
+    precision, scale = _digits(type_)
+    most, most_scale = _DECIMAL_LIMIT[dialect]
+    if precision > most or scale > most_scale:
+        return names["str"]
+    return names[kind].format(precision=precision, scale=scale)
+
+
+# -- decimals --------------------------------------------------------------------------
+
+
+def decimal_for(whole: int, scale: int, *, least_scale: int = 0) -> pa.DataType | None:
+    """
+    Return the narrowest decimal type with *whole* digits before and *scale* behind the point.
+
+    Few types are made, so that a column rarely changes: precision 38 or 76, scale 0, 9, 18
+    or 38, never below *least_scale*. None if even 76 digits do not do.
+    """
+    scale = max(scale, least_scale)
+    for precision, places in _DECIMALS:
+        if places >= scale and precision - places >= whole:
+            return _decimal(precision, places)
+    return None
+
+
+def _decimal(precision: int, scale: int) -> pa.DataType:
+    if not 0 < precision <= 76 or scale > precision:
+        raise ConfigError(f"decimal({precision},{scale}) is not a type", hint="use 'decimal'")
+    return pa.decimal128(precision, scale) if precision <= 38 else pa.decimal256(precision, scale)
+
+
+def _digits(type_: pa.DataType) -> tuple[int, int]:
+    assert pa.types.is_decimal(type_)
+    return type_.precision, type_.scale
+
+
+# -- widening --------------------------------------------------------------------------
+
+
+def widen(old: pa.DataType, new: pa.DataType, *, big: bool = False) -> pa.DataType | None:
+    """
+    Return the type that a column of type *old* takes so that it holds values of type *new*.
+
+    The rules (kinds; every other pair gives None: the value does not fit the column)::
+
+        the same          the same; decimals take the digits of both
+        null              the other one
+        int + float       float, or decimal if *big*
+        int + decimal     decimal
+        float + int       float (an integer that is not exact there does not fit)
+        decimal + int, float    decimal
+        bool, datetime, date + any other scalar    str
+        str + any scalar  str
+        any + json, json + any    json
+
+    The order matters: a column of integers does not become text because a text comes.
+
+    Args:
+        big: Whether *old* or *new* holds integers beyond 2^53 in size, which a float64
+            would not keep.
+    """
+    if pa.types.is_null(old) or pa.types.is_null(new):
+        return new if pa.types.is_null(old) else old
+    a, b = kind_of(old), kind_of(new)
+    if "json" in (a, b):
+        return JSON
+    if a == b:
+        return _both_decimals(old, new) if a == "decimal" else _ARROW[a]
+    if a in ("bool", "datetime", "date", "str"):
+        return _ARROW["str"]
+    if (a, b) == ("int", "float"):
+        return _both_decimals(_decimal(38, 0), _ARROW["decimal"]) if big else _ARROW["float"]
+    if (a, b) == ("float", "int"):
+        return _ARROW["float"]
+    if (a, b) == ("int", "decimal"):
+        return _both_decimals(_decimal(19, 0), new)
+    if a == "decimal" and b in ("int", "float"):
+        return _both_decimals(old, _decimal(19, 0)) if b == "int" else old
+    return None
+
+
+def _both_decimals(old: pa.DataType, new: pa.DataType) -> pa.DataType | None:
+    (p, s), (q, t) = _digits(old), _digits(new)
+    if s >= t and p - s >= q - t:
+        return old
+    return decimal_for(max(p - s, q - t), max(s, t))
+
+
+def cast(array: pa.Array[Any], to: pa.DataType) -> pa.Array[Any]:
+    """
+    Return *array* (n values) as type *to*, to which it was widened; nothing is lost.
+
+    Booleans become ``true`` and ``false``, instants ISO 8601 in UTC with a Z and as many
+    fractional digits as they need (none, 3 or 6), dates ISO 8601; in JSON they are strings.
+    NULL stays NULL.
+
+    Raises:
+        pa.ArrowInvalid: A value does not fit, such as an integer beyond 2^53 into a float.
+        ConfigError: *to* is no widening of the array's type.
+    """
+    old = array.type
+    if old == to:
+        return array
+    if pa.types.is_null(old):
+        return pa.array([None] * len(array), to)
+    a, b = kind_of(old), kind_of(to)
+    if b == "json":
+        return pa.ExtensionArray.from_storage(JSON, _json(array, a))
+    if b == "str" and a in ("bool", "datetime", "date"):
+        return _text(array, a)
+    if a == b or (a, b) in (("int", "float"), ("int", "decimal")):
+        return array.cast(to)
+    raise ConfigError(f"{name_of(old)} does not widen to {name_of(to)}")
+
+
+def _text(array: pa.Array[Any], kind: str) -> pa.Array[Any]:
+    """Return booleans, instants or dates as text."""
+    if kind != "datetime":
+        return array.cast(pa.string())
+    array = array.cast(_ARROW["datetime"])
+    # The seconds are printed with all six fractional digits.
+    full = pc.strftime(array, "%Y-%m-%dT%H:%M:%SZ")  # type: ignore[arg-type]
+    short = pc.replace_substring_regex(full, r"\.000000Z$", "Z")
+    return pc.replace_substring_regex(short, r"(\.\d\d\d)000Z$", r"\1Z")
+
+
+def _json(array: pa.Array[Any], kind: str) -> pa.Array[Any]:
+    """Return scalars as JSON text."""
+    if kind in ("int", "bool"):
+        return array.cast(pa.string())
+    if kind in ("datetime", "date"):
+        array = _text(array, kind)
+    write = plain if kind == "decimal" else _dumps
+    return pa.array([None if x is None else write(x) for x in array.to_pylist()], pa.string())
+
+
+def _dumps(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def plain(number: Any) -> str:
+    """Return a `decimal.Decimal` as digits, without an exponent or zeros at the end."""
+    text = f"{number:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
