@@ -1,0 +1,177 @@
+"""The daemon: pollers, spools and workers, started and stopped in order."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from api2db.app.line import make_line
+from api2db.core.clock import Clock, SystemClock
+from api2db.core.ids import Timestamps
+from api2db.files.layout import Layout
+from api2db.files.lock import Lock
+from api2db.stream.watchdog import Watchdog
+from api2db.stream.worker import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from api2db.app.config import Config
+    from api2db.app.line import Line
+    from api2db.stream.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+#: Longest time between looks at whether everything has landed, in seconds.
+DRAIN_LOOK = 0.05
+
+
+class Daemon:
+    """
+    Everything that runs for one configuration and one STORE.
+
+    Created, started and stopped by one thread, the main one. A second daemon on the same
+    STORE cannot be created: `StoreLocked`.
+    """
+
+    def __init__(self, config: Config, *, clock: Clock | None = None) -> None:
+        self.config = config
+        self.clock = clock or SystemClock()
+        self.started_at = self.clock.now()
+        self.layout = Layout(config.store)
+        self.lines: dict[str, Line] = {}
+        self._polling = threading.Event()
+        self._watchdog = Watchdog()
+        self._lock = Lock(self.layout.lock)
+        self._lock.acquire()
+        try:
+            timestamps = Timestamps(self.clock)
+            for name, collector in config.collectors.items():
+                self.lines[name] = make_line(
+                    config,
+                    collector,
+                    layout=self.layout,
+                    timestamps=timestamps,
+                    clock=self.clock,
+                    stop=self._polling,
+                    watchdog=self._watchdog,
+                )
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def workers(self) -> list[Worker]:
+        """Every worker of every collector."""
+        return [worker for line in self.lines.values() for worker in line.workers.values()]
+
+    def start(self, *, poll: bool = True) -> None:
+        """Start the workers, then, unless told otherwise, the pollers."""
+        for worker in self.workers:
+            worker.start()
+        if poll:
+            for line in self.lines.values():
+                line.poller.start()
+        logger.info("started", extra={"collectors": len(self.lines), "streams": len(self.workers)})
+
+    def poll_once(self, stop: threading.Event) -> bool:
+        """
+        Poll every collector once, all at the same time; return whether none failed.
+
+        When *stop* is set, polls end after the page under way.
+        """
+        threads = [
+            threading.Thread(target=line.poller.poll, name=f"poll-{name}", daemon=True)
+            for name, line in self.lines.items()
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            while thread.is_alive():
+                if stop.is_set():
+                    self.stop_polling()
+                thread.join(DRAIN_LOOK)
+        return not any(line.poller.counts.error for line in self.lines.values())
+
+    def drain(self, timeout: float, stop: threading.Event) -> bool:
+        """
+        Wait until everything queued has landed; return whether it has.
+
+        Returns early when *stop* is set, when *timeout* seconds have passed, or when only
+        streams that a person must mend are left.
+        """
+        deadline = time.monotonic() + timeout
+        while behind := self._behind():
+            if all(worker.progress.state is State.PAUSED for worker in behind):
+                return False
+            if time.monotonic() >= deadline or stop.wait(DRAIN_LOOK):
+                return False
+        return True
+
+    def _behind(self) -> list[Worker]:
+        return [
+            worker
+            for line in self.lines.values()
+            for stream, worker in line.workers.items()
+            if line.spool.depth(stream).batches
+        ]
+
+    def waiting(self) -> int:
+        """Return how many batches have not landed, over all streams."""
+        return sum(
+            line.spool.depth(stream).batches
+            for line in self.lines.values()
+            for stream in line.workers
+        )
+
+    def stop(self, grace: float, *, drain: bool = True) -> bool:
+        """
+        Stop polling, deliver what is queued, end all threads; within *grace* seconds in all.
+
+        What has not landed by then stays on disk. Returns whether every thread ended.
+        """
+        deadline = time.monotonic() + grace
+        self.stop_polling()
+        for line in self.lines.values():
+            line.poller.join(min(2.0, deadline - time.monotonic()))
+            line.poller.close()
+        if drain:
+            self._drain_healthy(deadline - grace / 4)
+        for worker in self.workers:
+            worker.stop()
+        ended = _join(self.workers, deadline - grace / 8)
+        for worker in self.workers:
+            if not worker.join(0.0):
+                worker.interrupt()
+        return _join(self.workers, deadline) and ended
+
+    def stop_polling(self) -> None:
+        """Ask every poller to leave after the page under way. Safe in a signal handler."""
+        self._polling.set()
+
+    def _drain_healthy(self, deadline: float) -> None:
+        """Wait for streams that deliver; one that is failing would only use up the grace."""
+        while any(not worker.progress.error for worker in self._behind()):
+            if time.monotonic() >= deadline:
+                return
+            threading.Event().wait(DRAIN_LOOK)
+
+    def close(self) -> None:
+        """Close the spools and give the STORE back. Call after `stop`."""
+        self._watchdog.close()
+        for line in self.lines.values():
+            line.poller.close()
+            line.spool.close()
+        self._lock.release()
+
+
+def _join(workers: Iterable[Worker], deadline: float) -> bool:
+    """Join all against one deadline; name who did not end."""
+    ended = True
+    for worker in workers:
+        if not worker.join(deadline - time.monotonic()):
+            logger.warning("worker_still_busy", extra={"stream": worker.name})
+            ended = False
+    return ended

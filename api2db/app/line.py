@@ -1,0 +1,162 @@
+"""One collector, from its API to its targets: the one place that knows every part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from api2db.app.poller import Poller
+from api2db.app.schedule import Cron, Interval, Schedule
+from api2db.core.backoff import Backoff
+from api2db.files.dead_letter import DeadBodies, DeadLetters
+from api2db.ingest.form import Column, Form
+from api2db.ingest.http import HttpSource
+from api2db.ingest.poll import Since
+from api2db.sink.base import Delivery
+from api2db.sink.registry import make_sink
+from api2db.spool.spool import Spool
+from api2db.stream.worker import Worker
+
+if TYPE_CHECKING:
+    import threading
+
+    from api2db.app.config import CollectorConfig, Config
+    from api2db.core.clock import Clock
+    from api2db.core.ids import Timestamps
+    from api2db.files.layout import Layout
+    from api2db.ingest.checkpoint import Checkpoint
+    from api2db.sink.base import Sink
+    from api2db.stream.watchdog import Watchdog
+
+#: Where the dead letters of the form lie, beside those of the streams.
+FORM = "_rows"
+
+
+@dataclass(slots=True)
+class Line:
+    """
+    The running parts of one collector.
+
+    Attributes:
+        workers: By stream name.
+        dead: Rows in the dead letters when the daemon started, by stream name, and under
+            `FORM` those that did not fit the form.
+    """
+
+    config: CollectorConfig
+    spool: Spool
+    poller: Poller
+    workers: dict[str, Worker]
+    dead: dict[str, int]
+
+
+def make_line(
+    config: Config,
+    collector: CollectorConfig,
+    *,
+    layout: Layout,
+    timestamps: Timestamps,
+    clock: Clock,
+    stop: threading.Event,
+    watchdog: Watchdog,
+) -> Line:
+    """
+    Open a collector's spool and make its poller and workers; nothing is started.
+
+    Raises:
+        SpoolError: The spool cannot be opened.
+        ConfigError: A driver is missing.
+    """
+    name = collector.name
+    spool = Spool.open(
+        layout.spool(name),
+        streams=list(collector.to),
+        timestamps=timestamps,
+        clock=clock,
+        quota=collector.quota,
+    )
+    dead_rows = DeadLetters(layout.dead_letter(name, FORM))
+    dead = {FORM: dead_rows.count()}
+    workers = {}
+    for stream in collector.to:
+        letters = DeadLetters(layout.dead_letter(name, stream))
+        dead[stream] = letters.count()
+        workers[stream] = Worker(
+            f"{name}/{stream}",
+            stream=stream,
+            spool=spool,
+            sink=make_target(config, collector, stream, spool.id),
+            dead_letters=letters,
+            watchdog=watchdog,
+            backoff=Backoff(),
+            clock=clock,
+        )
+    poller = Poller(
+        name,
+        source=make_source(collector, clock=clock, stop=stop),
+        form=lambda checkpoint: make_form(collector, checkpoint),
+        since=make_since(collector),
+        max_pages=collector.max_pages,
+        spool=spool,
+        dead_rows=dead_rows,
+        dead_bodies=DeadBodies(layout.responses(name)),
+        schedule=make_schedule(collector, clock),
+        clock=clock,
+        stop=stop,
+    )
+    return Line(collector, spool, poller, workers, dead)
+
+
+def make_target(config: Config, collector: CollectorConfig, stream: str, spool: str) -> Sink:
+    """Return the sink of one stream of a collector, not connected."""
+    to = collector.to[stream]
+    target = config.streams[stream]
+    delivery = Delivery(spool, collector.name, stream, to.table, to.upsert)
+    return make_sink(target.url, target.local, delivery, base=config.folder)
+
+
+def make_source(collector: CollectorConfig, *, clock: Clock, stop: threading.Event) -> HttpSource:
+    """Return the API of a collector; nothing is sent."""
+    return HttpSource(
+        collector.get,
+        auth=collector.auth,
+        pages=collector.pages,
+        since_param=collector.since.param if collector.since else None,
+        params=collector.params,
+        headers=collector.headers,
+        timeout=collector.timeout,
+        max_bytes=collector.max_bytes,
+        retries=collector.retries,
+        clock=clock,
+        stop=stop,
+    )
+
+
+def make_form(collector: CollectorConfig, checkpoint: Checkpoint) -> Form:
+    """Return the form of a collector, with the types that *checkpoint* remembers."""
+    columns = collector.columns
+    return Form(
+        rows=collector.rows,
+        columns=None
+        if columns is None
+        else [Column(c.name, c.type, c.path, c.default, c.required) for c in columns],
+        next=collector.pages.path if collector.pages else None,
+        since=collector.since.field if collector.since else None,
+        schema=collector.schema,
+        memory=checkpoint.form,
+    )
+
+
+def make_since(collector: CollectorConfig) -> Since | None:
+    """Return how a collector asks for what is new, None if it always asks for all."""
+    since = collector.since
+    return None if since is None else Since(since.initial, since.lag or 0.0)
+
+
+def make_schedule(collector: CollectorConfig, clock: Clock) -> Schedule:
+    """Return when a collector is due."""
+    if collector.cron is not None:
+        return Cron(collector.cron, clock, jitter=collector.jitter)
+    assert collector.every is not None
+    return Interval(collector.every, clock, jitter=collector.jitter)
+

@@ -1,0 +1,285 @@
+"""The thread that polls one API when it is due."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from api2db.core.errors import (
+    Api2dbError,
+    FormError,
+    SourceError,
+    SourceUnavailable,
+    SpoolError,
+    SpoolFull,
+)
+from api2db.core.faults import crash_point
+from api2db.ingest.checkpoint import Checkpoint
+from api2db.ingest.poll import Poll
+from api2db.spool.spool import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import pyarrow as pa
+
+    from api2db.app.schedule import Schedule
+    from api2db.core.clock import Clock
+    from api2db.files.dead_letter import DeadBodies, DeadLetters
+    from api2db.ingest.form import Form
+    from api2db.ingest.poll import Since, Step
+    from api2db.ingest.source import Source
+    from api2db.spool.spool import Spool
+
+logger = logging.getLogger(__name__)
+
+#: Pages on their way to the disk while the next is fetched; bounds memory.
+PAGES_IN_FLIGHT = 4
+
+
+@dataclass(slots=True)
+class Counts:
+    """
+    What a poller has done since it started; read by other threads for status and metrics.
+
+    Attributes:
+        rows: New rows that are durable in the log.
+        polls: Ended polls by result: ok, failed, skipped (no room in the log).
+        dead: Rows that did not fit the form.
+        seconds: What all polls took together.
+        lateness: Seconds by which polls began after they were due, together.
+        error: Why the last poll failed, "" if it did not.
+        failing_since: Monotonic instant of the first failure in a row, None if none.
+    """
+
+    rows: int = 0
+    polls: dict[str, int] = field(default_factory=lambda: {"ok": 0, "failed": 0, "skipped": 0})
+    dead: int = 0
+    seconds: float = 0.0
+    lateness: float = 0.0
+    error: str = ""
+    failing_since: float | None = None
+    last_poll_at: float | None = None
+
+
+class Poller:
+    """
+    Polls one API on schedule and puts each page, with its checkpoint, into the log.
+
+    `start`, `stop`, `join` and `counts` are for the owner; `poll` runs in the poller's
+    thread, or in the caller's where the thread was never started.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        source: Source,
+        form: Callable[[Checkpoint], Form],
+        since: Since | None,
+        max_pages: int,
+        spool: Spool,
+        dead_rows: DeadLetters,
+        dead_bodies: DeadBodies,
+        schedule: Schedule,
+        clock: Clock,
+        stop: threading.Event,
+    ) -> None:
+        self.name = name
+        self.counts = Counts()
+        self._source = source
+        self._make_form = form
+        self._since = since
+        self._max_pages = max_pages
+        self._spool = spool
+        self._dead_rows = dead_rows
+        self._dead_bodies = dead_bodies
+        self._schedule = schedule
+        self._clock = clock
+        self._stop = stop
+        self._form: Form | None = None
+        self._log = ThreadPoolExecutor(1, thread_name_prefix=f"log-{name}")
+        self._thread = threading.Thread(target=self._run, name=f"poller-{name}", daemon=True)
+
+    # -- for the owner -------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start polling, once."""
+        self._thread.start()
+
+    def join(self, timeout: float) -> bool:
+        """Wait up to *timeout* seconds after the stop event; return whether it has ended."""
+        if self._thread.ident is not None:
+            self._thread.join(max(0.0, timeout))
+        return not self._thread.is_alive()
+
+    def close(self) -> None:
+        """Break off a request under way."""
+        self._source.close()
+
+    # -- the thread ----------------------------------------------------------------
+
+    def _run(self) -> None:
+        due = self._schedule.first()
+        while not self._clock.wait(self._stop, max(0.0, due - self._clock.monotonic())):
+            self.counts.lateness += max(0.0, self._clock.monotonic() - due)
+            pause = self.poll()
+            due = self._schedule.after(due)
+            if pause is not None:  # the API asked for more time than a retry may take
+                due = max(due, self._clock.monotonic() + pause)
+
+    def poll(self) -> float | None:
+        """
+        Poll once, all pages.
+
+        Never raises but for the end of the process: a failure is counted, logged and kept in
+        `counts.error`. Returns the seconds that the API asked us to wait, if it did.
+        """
+        began = self._clock.monotonic()
+        self.counts.last_poll_at = self._clock.now()
+        pause = None
+        try:
+            self._collect()
+        except SpoolFull as exc:
+            self._failed(exc, "skipped")
+        except SourceUnavailable as exc:
+            pause = exc.retry_after
+            self._failed(exc, "failed")
+        except (Api2dbError, OSError) as exc:
+            self._failed(exc, "failed")
+        except Exception as exc:
+            logger.exception("unexpected_error", extra={"collector": self.name})
+            self._failed(exc, "failed")
+        else:
+            self._succeeded()
+        self.counts.seconds += self._clock.monotonic() - began
+        return pause
+
+    def _collect(self) -> None:
+        checkpoint = Checkpoint.from_bytes(self._spool.state)
+        form = self._form or self._make_form(checkpoint)
+        self._form = None  # after a failure its memory may be ahead of the log
+        poll = Poll(
+            self._source,
+            form,
+            checkpoint,
+            since=self._since,
+            max_pages=self._max_pages,
+            next_seq=self._spool.next_seq,
+            held=self._held,
+        )
+        steps = poll.steps()
+        try:
+            self._store(steps)
+        except FormError as exc:
+            self._keep_body(exc)
+            raise
+        finally:
+            steps.close()  # type: ignore[attr-defined]
+        self._form = form
+
+    def _store(self, steps: Iterator[Step]) -> None:
+        """Put each step into the log, in order, while the next page is on its way."""
+        flight: deque[Future[int]] = deque()
+        broken = threading.Event()
+        try:
+            for step in steps:
+                if len(flight) == PAGES_IN_FLIGHT:
+                    self._done(flight.popleft())
+                if step.last and not flight:
+                    self._done_rows(self._put(step, broken))
+                else:
+                    flight.append(self._log.submit(self._put, step, broken))
+                if self._stop.is_set() and not step.last:
+                    raise SourceUnavailable("stopped in the middle of a poll; it will resume")
+        finally:
+            error = None
+            while flight:
+                try:
+                    self._done(flight.popleft())
+                except (SpoolError, OSError) as exc:
+                    error = error or exc
+            if error is not None:
+                raise error
+
+    def _done(self, put: Future[int]) -> None:
+        self._done_rows(put.result())
+
+    def _done_rows(self, rows: int) -> None:
+        self.counts.rows += rows
+
+    def _put(self, step: Step, broken: threading.Event) -> int:
+        """Make one step durable; after a failure none of the later ones may be."""
+        if broken.is_set():
+            return 0
+        try:
+            if step.dead:
+                self._bury(step)
+            if step.rows.num_rows == 0 and not self._moves(step):
+                return 0
+            crash_point("poller.before_put")
+            self._spool.put(
+                Record(
+                    rows=step.rows if step.rows.num_rows else None,
+                    state=step.state,
+                    poll=step.poll,
+                    last=step.last,
+                    hold=None if step.last else step.first_seq,
+                )
+            )
+            crash_point("poller.after_put")
+        except BaseException:
+            broken.set()
+            raise
+        return step.rows.num_rows
+
+    def _moves(self, step: Step) -> bool:
+        """Return whether a step without rows must be stored all the same."""
+        if step.last:
+            return step.state != self._spool.state
+        poll = Checkpoint.from_bytes(step.state).poll
+        return poll is not None and poll.restart
+
+    def _held(self, poll: str, first_seq: int) -> Iterator[pa.RecordBatch]:
+        return (batch.rows for batch in self._spool.poll(poll, first_seq))
+
+    # -- what does not fit ------------------------------------------------------------
+
+    def _bury(self, step: Step) -> None:
+        """Keep rows that do not fit the form, durable before the page is."""
+        name = f"{step.poll}-{step.page:06d}"
+        self._dead_rows.put(name, step.dead, poll=step.poll, page=step.page, at=self._clock.now())
+        self.counts.dead += len(step.dead)
+        fields = {"collector": self.name, "rows": len(step.dead), "reason": step.dead[0].reason}
+        logger.warning("rows_dead", extra=fields)
+
+    def _keep_body(self, error: FormError) -> None:
+        if not error.body:
+            return
+        with suppress(OSError):  # the poll fails and says why in any case
+            path = self._dead_bodies.put(error.body, str(error))
+            error.hint = error.hint or f"the response is kept in {path}"
+
+    def _failed(self, error: BaseException, result: str) -> None:
+        counts = self.counts
+        counts.polls[result] += 1
+        if counts.failing_since is None:
+            counts.failing_since = self._clock.monotonic()
+        text = str(error) if isinstance(error, Api2dbError) else f"{type(error).__name__}: {error}"
+        if self._stop.is_set() and isinstance(error, SourceError):
+            logger.info("poll_stopped", extra={"collector": self.name})
+        else:
+            counts.error = text
+            logger.warning(f"poll_{result}", extra={"collector": self.name, "error": text})
+
+    def _succeeded(self) -> None:
+        if self.counts.error:
+            logger.info("poll_recovered", extra={"collector": self.name})
+        self.counts.polls["ok"] += 1
+        self.counts.error = ""
+        self.counts.failing_since = None

@@ -1,0 +1,105 @@
+"""What `status`, `/api/status` and `/metrics` show: one picture of the daemon."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from api2db.app.line import FORM
+from api2db.files.atomic import atomic_write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from api2db.app.daemon import Daemon
+    from api2db.app.line import Line
+
+#: Raised when a key changes its meaning or goes.
+VERSION = 1
+
+
+def snapshot(daemon: Daemon, *, running: bool, url: str | None = None) -> dict[str, Any]:
+    """
+    Return the state of every collector and stream; times are epoch seconds, ages seconds.
+
+    ``healthy`` is whether nothing needs a person: no collector fails, no stream is paused,
+    late or has dead letters, nothing in a spool is damaged.
+    """
+    now = daemon.clock.now()
+    collectors = {name: _collector(line, daemon, now) for name, line in daemon.lines.items()}
+    return {
+        "version": VERSION,
+        "running": running,
+        "url": url,
+        "at": now,
+        "healthy": all(collector["healthy"] for collector in collectors.values()),
+        "collectors": collectors,
+    }
+
+
+def _collector(line: Line, daemon: Daemon, now: float) -> dict[str, Any]:
+    counts = line.poller.counts
+    failing = counts.failing_since
+    streams = {name: _stream(line, name, now) for name in line.workers}
+    damage = [str(found) for found in line.spool.damage]
+    dead = line.dead[FORM] + counts.dead
+    return {
+        "healthy": not (counts.error or damage or dead)
+        and all(stream["healthy"] for stream in streams.values()),
+        "state": "failing" if counts.error else "ok",
+        "error": counts.error,
+        "failing_for": None if failing is None else daemon.clock.monotonic() - failing,
+        "last_poll_at": counts.last_poll_at,
+        "polls": dict(counts.polls),
+        "poll_seconds": counts.seconds,
+        "lateness_seconds": counts.lateness,
+        "rows_collected": counts.rows,
+        "dead_rows": dead,
+        "spool_bytes": line.spool.bytes,
+        "damage": damage,
+        "streams": streams,
+        "removed_streams": {
+            name: depth.batches for name, depth in line.spool.orphans().items()
+        },
+    }
+
+
+def _stream(line: Line, name: str, now: float) -> dict[str, Any]:
+    progress = line.workers[name].progress
+    depth = line.spool.depth(name)
+    oldest = 0.0 if depth.oldest_at is None else max(0.0, now - depth.oldest_at)
+    dead = line.dead[name] + progress.dead
+    late = oldest > line.config.max_age
+    return {
+        "healthy": not (progress.error or dead or late),
+        "late": late,
+        "state": progress.state.value,
+        "error": progress.error,
+        "attempt": progress.attempt,
+        "queued_batches": depth.batches,
+        "queued_rows": depth.rows,
+        "queued_bytes": depth.bytes,
+        "oldest_unsent_seconds": oldest,
+        "spilled_batches": 0,
+        "dead_rows": dead,
+        "rows_landed": progress.rows,
+        "writes": progress.writes,
+        "write_seconds": progress.seconds,
+        "retries": dict(progress.retries or {}),
+    }
+
+
+def save(picture: dict[str, Any], path: Path) -> None:
+    """Keep *picture* for `status` while no daemon runs."""
+    with atomic_write(path) as file:
+        file.write(orjson.dumps(picture, option=orjson.OPT_INDENT_2))
+
+
+def load(path: Path) -> dict[str, Any] | None:
+    """Return the picture that `save` kept, None if there is none that can be read."""
+    try:
+        value = orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return None
+    return value if isinstance(value, dict) and value.get("version") == VERSION else None

@@ -1,0 +1,93 @@
+"""`api2db check`: is the configuration right, and can everything be reached?"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+import click
+
+from api2db.app.config import load
+from api2db.core.errors import Api2dbError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from api2db.app.config import Config
+
+
+def check(path: Path, *, connect: bool, as_json: bool) -> int:
+    """Validate *path*, print the result, return the exit code (ConfigError passes through)."""
+    config = load(path, os.environ)
+    results = dict(_connect(config)) if connect else {}
+    if as_json:
+        import json
+
+        summary = {
+            "config": str(path),
+            "collectors": list(config.collectors),
+            "streams": list(config.streams),
+            "connect": {where: error or "ok" for where, error in results.items()},
+        }
+        click.echo(json.dumps(summary))
+    else:
+        click.echo(
+            f"{path}: ok, {len(config.collectors)} collectors, {len(config.streams)} streams"
+        )
+        for where, error in results.items():
+            click.echo(f"{where}: {error or 'ok'}", err=bool(error))
+    return 1 if any(results.values()) else 0
+
+
+def _connect(config: Config) -> Iterator[tuple[str, str]]:
+    """Yield each API and each target with why it cannot be used, "" if it can."""
+    from api2db.app import log
+
+    log.configure(config.secrets, level="ERROR")
+    for name, collector in config.collectors.items():
+        yield f"collector {name}", _why(lambda c=collector: _ask(c), config)  # type: ignore[misc]
+        for stream in collector.to:
+            yield (
+                f"stream {stream} for {name}",
+                _why(lambda c=collector, s=stream: _log_in(config, c, s), config),  # type: ignore[misc]
+            )
+
+
+def _why(attempt: Callable[[], None], config: Config) -> str:
+    from api2db.app import log
+
+    try:
+        attempt()
+    except Api2dbError as exc:
+        return log.redact(str(exc), config.secrets)
+    return ""
+
+
+def _ask(collector: object) -> None:
+    from api2db.app.config import CollectorConfig
+    from api2db.app.line import make_since, make_source
+    from api2db.core.clock import SystemClock
+    from api2db.ingest import watermark
+
+    assert isinstance(collector, CollectorConfig)
+    source = make_source(collector, clock=SystemClock(), stop=threading.Event())
+    try:
+        since = make_since(collector)
+        response = source.send(source.first(watermark.text(since.initial if since else None)))
+        response.close()
+    finally:
+        source.close()
+
+
+def _log_in(config: Config, collector: object, stream: str) -> None:
+    from api2db.app.config import CollectorConfig
+    from api2db.app.line import make_target
+
+    assert isinstance(collector, CollectorConfig)
+    sink = make_target(config, collector, stream, spool="check")
+    try:
+        sink.open()
+    finally:
+        sink.close()

@@ -1,0 +1,138 @@
+"""The `api2db` command. Each subcommand imports what it needs when it runs, not before."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from api2db import __version__
+from api2db.core.errors import Api2dbError, ConfigError, StoreLocked
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+EXIT_FAILED = 1
+EXIT_CONFIG = 2
+EXIT_LOCKED = 75
+
+
+def common(command: F) -> F:
+    """Give a subcommand `--config` and `--json`; both work before it and after it."""
+    config = click.option(
+        "--config",
+        "-c",
+        type=click.Path(path_type=Path),
+        help="The configuration.  [default: config.yaml]",
+    )
+    as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    return config(as_json(command))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config",
+    "-c",
+    type=click.Path(path_type=Path),
+    default=Path("config.yaml"),
+    show_default=True,
+    help="The configuration.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON where data is printed.")
+@click.version_option(__version__, prog_name="api2db")
+@click.pass_context
+def cli(ctx: click.Context, config: Path, as_json: bool) -> None:
+    """Collect from APIs, whatever happens behind it, and land every row once."""
+    ctx.obj = {"config": config, "as_json": as_json}
+
+
+def _settle(ctx: click.Context, config: Path | None, as_json: bool) -> tuple[Path, bool]:
+    return config or ctx.obj["config"], as_json or ctx.obj["as_json"]
+
+
+@cli.command()
+@click.option("--once", is_flag=True, help="Poll every collector once, deliver, and end.")
+@click.option(
+    "--timeout",
+    default="5m",
+    show_default=True,
+    help="With --once: longest wait for the targets, such as 90s or 5m.",
+)
+@common
+@click.pass_context
+def run(
+    ctx: click.Context, config: Path | None, as_json: bool, once: bool, timeout: str
+) -> None:
+    """Run the daemon in the foreground."""
+    from api2db.install import run as command
+
+    path, as_json = _settle(ctx, config, as_json)
+    ctx.exit(command.once(path, timeout, as_json) if once else command.forever(path))
+
+
+@cli.command()
+@click.option("--connect", is_flag=True, help="Also log in to every target and ask every API.")
+@common
+@click.pass_context
+def check(ctx: click.Context, config: Path | None, as_json: bool, connect: bool) -> None:
+    """Validate the configuration."""
+    from api2db.install import check as command
+
+    path, as_json = _settle(ctx, config, as_json)
+    ctx.exit(command.check(path, connect=connect, as_json=as_json))
+
+
+@cli.command()
+@click.argument("collector")
+@common
+@click.pass_context
+def preview(ctx: click.Context, config: Path | None, as_json: bool, collector: str) -> None:
+    """Fetch once; show the rows, their types and the tables they would get. Writes nothing."""
+    from api2db.install import preview as command
+
+    path, as_json = _settle(ctx, config, as_json)
+    ctx.exit(command.preview(path, collector, as_json=as_json))
+
+
+@cli.command()
+@common
+@click.pass_context
+def status(ctx: click.Context, config: Path | None, as_json: bool) -> None:
+    """Show collectors, streams and what waits, with the daemon running or not."""
+    from api2db.install import status as command
+
+    path, as_json = _settle(ctx, config, as_json)
+    ctx.exit(command.status(path, as_json=as_json))
+
+
+@cli.command()
+def schema() -> None:
+    """Print the JSON Schema of config.yaml, for editors."""
+    import json
+
+    from api2db.app.config import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=2))
+
+
+def main() -> None:
+    """Run the command; turn errors into a line on stderr and an exit code."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        code = 130
+    except click.ClickException as exc:
+        exc.show()
+        code = exc.exit_code
+    except ConfigError as exc:
+        click.echo(str(exc), err=True)
+        code = EXIT_CONFIG
+    except StoreLocked as exc:
+        click.echo(f"api2db: {exc}", err=True)
+        code = EXIT_LOCKED
+    except Api2dbError as exc:
+        click.echo(f"api2db: {exc}", err=True)
+        code = EXIT_FAILED
+    sys.exit(code if isinstance(code, int) else 0)

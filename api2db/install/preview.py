@@ -1,0 +1,86 @@
+"""`api2db preview`: one page of a collector, its types, and the tables it would get."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from api2db.app import log
+from api2db.app.config import load
+from api2db.app.line import make_form, make_since, make_source, make_target
+from api2db.core.clock import SystemClock
+from api2db.core.errors import ConfigError
+from api2db.core.types import name_of
+from api2db.ingest import watermark
+from api2db.ingest.checkpoint import Checkpoint
+from api2db.sink.sql import SqlSink
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from api2db.app.config import CollectorConfig
+    from api2db.ingest.form import Built
+
+#: Rows that are shown.
+ROWS = 10
+
+
+def preview(path: Path, name: str, *, as_json: bool) -> int:
+    """Fetch the first page of collector *name* and show it; return the exit code."""
+    config = load(path, os.environ)
+    log.configure(config.secrets, level="ERROR")
+    collector = config.collectors.get(name)
+    if collector is None:
+        known = ", ".join(config.collectors)
+        raise ConfigError(f"{path}: there is no collector {name!r}", hint=f"there are: {known}")
+    built = _fetch(collector)
+    tables = {
+        stream: sink.ddl(built.rows.schema)
+        for stream in collector.to
+        if isinstance(sink := make_target(config, collector, stream, spool="preview"), SqlSink)
+    }
+    picture = _picture(built, tables)
+    if as_json:
+        click.echo(json.dumps(picture, default=str))
+    else:
+        _print(picture)
+    return 0
+
+
+def _fetch(collector: CollectorConfig) -> Built:
+    source = make_source(collector, clock=SystemClock(), stop=threading.Event())
+    since = make_since(collector)
+    try:
+        first = source.first(watermark.text(since.initial if since else None))
+        body = source.send(first).read()
+    finally:
+        source.close()
+    return make_form(collector, Checkpoint()).parse(body).build()
+
+
+def _picture(built: Built, tables: dict[str, str]) -> dict[str, Any]:
+    schema = built.rows.schema
+    return {
+        "rows": built.rows.num_rows,
+        "columns": {field.name: name_of(field.type) for field in schema},
+        "sample": built.rows.slice(0, ROWS).to_pylist(),
+        "dead": [{"row": dead.row, "reason": dead.reason} for dead in built.dead],
+        "ddl": tables,
+    }
+
+
+def _print(picture: dict[str, Any]) -> None:
+    click.echo(f"{picture['rows']} rows on the first page")
+    width = max((len(name) for name in picture["columns"]), default=0)
+    for name, kind in picture["columns"].items():
+        click.echo(f"  {name:<{width}}  {kind}")
+    for row in picture["sample"]:
+        click.echo(json.dumps(row, default=str, ensure_ascii=False))
+    for dead in picture["dead"]:
+        click.echo(f"row {dead['row']} does not fit: {dead['reason']}", err=True)
+    for stream, ddl in picture["ddl"].items():
+        click.echo(f"\n-- {stream}\n{ddl}")

@@ -1,0 +1,120 @@
+"""`api2db run`: the daemon, for ever or once."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+import click
+import orjson
+
+from api2db.app import log, signals, snapshot
+from api2db.app.config import duration, load
+from api2db.app.daemon import Daemon
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+#: How long `run --once` may take to end its threads, in seconds.
+ONCE_GRACE = 10.0
+
+
+def forever(path: Path) -> int:
+    """Run until a signal; return the exit code."""
+    from api2db.app.server import StatusServer  # not needed by --once, and slow to import
+
+    config = load(path, os.environ)
+    log.configure(config.secrets)
+    stop = threading.Event()
+    with signals.handled(stop):
+        daemon = Daemon(config)
+        server = None
+        try:
+            server = StatusServer(
+                config.status.host,
+                config.status.port,
+                token=config.status.token,
+                picture=lambda: snapshot.snapshot(daemon, running=True),
+            )
+            url = server.url
+            daemon.start()
+            server.start()
+            _save(daemon, running=True, url=url)
+            stop.wait()
+            logger.info("stopping", extra={"grace": config.grace, "queued": daemon.waiting()})
+            daemon.stop(config.grace)
+            _save(daemon, running=False)
+            logger.info("stopped", extra={"queued": daemon.waiting()})
+        finally:
+            if server is not None:
+                server.stop()
+            daemon.close()
+    return 0
+
+
+def once(path: Path, timeout: str, as_json: bool) -> int:
+    """Poll once, deliver, print what happened; return the exit code."""
+    config = load(path, os.environ)
+    log.configure(config.secrets, level="WARNING")
+    seconds = duration(timeout)
+    stop = threading.Event()
+    with signals.handled(stop):
+        daemon = Daemon(config)
+        try:
+            daemon.start(poll=False)
+            polled = daemon.poll_once(stop)
+            landed = daemon.drain(seconds, stop)
+            daemon.stop(ONCE_GRACE, drain=False)
+            picture = _save(daemon, running=False)
+        finally:
+            daemon.close()
+    troubles = list(_troubles(picture))
+    if as_json:
+        click.echo(orjson.dumps({**picture, "troubles": troubles}).decode())
+    else:
+        _print(picture, troubles)
+    return 0 if polled and landed and not troubles else 1
+
+
+def _save(daemon: Daemon, *, running: bool, url: str | None = None) -> dict[str, Any]:
+    picture = snapshot.snapshot(daemon, running=running, url=url)
+    try:
+        snapshot.save(picture, daemon.layout.status)
+    except OSError as exc:  # a full disk: the picture can wait, the rows cannot
+        logger.warning("status_not_saved", extra={"error": str(exc)})
+    return picture
+
+
+def _troubles(picture: dict[str, Any]) -> list[str]:
+    """Return what keeps `run --once` from exiting with 0, and where."""
+    found = []
+    for name, collector in picture["collectors"].items():
+        if collector["error"]:
+            found.append(f"{name}: poll failed: {collector['error']}")
+        if collector["dead_rows"]:
+            found.append(f"{name}: {collector['dead_rows']} rows do not fit, see dead_letter/{name}")
+        found += [f"{name}: the spool is damaged: {damage}" for damage in collector["damage"]]
+        for stream, state in collector["streams"].items():
+            where = f"{name}/{stream}"
+            if state["queued_batches"]:
+                queued = f"{state['queued_rows']} rows in {state['queued_batches']} batches wait"
+                why = f": {state['state']}: {state['error']}" if state["error"] else ""
+                found.append(f"{where}: {queued}{why}")
+            if state["dead_rows"]:
+                found.append(
+                    f"{where}: {state['dead_rows']} rows were refused, see dead_letter/{where}"
+                )
+    return found
+
+
+def _print(picture: dict[str, Any], troubles: list[str]) -> None:
+    for name, collector in picture["collectors"].items():
+        click.echo(f"{name}: collected {collector['rows_collected']} rows")
+        for stream, state in collector["streams"].items():
+            click.echo(f"  {stream}: landed {state['rows_landed']} rows")
+    for trouble in troubles:
+        click.echo(f"api2db: {trouble}", err=True)

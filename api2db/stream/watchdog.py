@@ -1,0 +1,67 @@
+"""Frees a worker whose driver call hangs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+logger = logging.getLogger(__name__)
+
+
+class Watchdog:
+    """
+    One thread that interrupts calls which outlive their deadline.
+
+    A database client waits for ever on a server that was stopped but not closed (its
+    kernel still acknowledges), so somebody else must close the socket. Deadlines are real
+    time: a hung server knows no injected clock.
+    """
+
+    def __init__(self) -> None:
+        self._armed: dict[int, tuple[float, str, Callable[[], None]]] = {}
+        self._changed = threading.Condition()
+        self._closed = False
+        self._next = 0
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def guard(self, name: str, timeout: float, interrupt: Callable[[], None]) -> Iterator[None]:
+        """Call *interrupt*, once, if the block takes longer than *timeout* seconds."""
+        with self._changed:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+                self._thread.start()
+            self._next += 1
+            ticket = self._next
+            self._armed[ticket] = (time.monotonic() + timeout, name, interrupt)
+            if len(self._armed) == 1:
+                self._changed.notify()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._armed.pop(ticket, None)
+
+    def close(self) -> None:
+        """End the thread. Idempotent."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+
+    def _run(self) -> None:
+        with self._changed:
+            while not self._closed:
+                now = time.monotonic()
+                for ticket, (deadline, name, interrupt) in list(self._armed.items()):
+                    if deadline <= now:
+                        del self._armed[ticket]
+                        logger.warning("call_interrupted", extra={"stream": name})
+                        interrupt()
+                first = min((armed[0] for armed in self._armed.values()), default=None)
+                self._changed.wait(None if first is None else max(0.0, first - now))
