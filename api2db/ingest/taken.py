@@ -38,7 +38,7 @@ class Taken:
 
     def __contains__(self, value: Value) -> bool:
         """Return whether any row with this `since` value is held (a hash may be worth it)."""
-        return value in self._rows
+        return bool(self._rows.get(value))
 
     def add(self, value: Value, row: bytes) -> None:
         """Hold one more row."""
