@@ -1,0 +1,39 @@
+"""The short form of the kill loop; ``python -m tests.fault.killloop`` is the long one."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.fault.killloop import KillLoop, report
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("markers", [True, False], ids=["promise", "control without markers"])
+def test_kills_neither_lose_nor_double_a_row(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], markers: bool
+) -> None:
+    """Twelve kills: 0 lost, 0 doubled; with the markers deleted the same loop sees doubles."""
+    seed = random.SystemRandom().randrange(2**31)
+    started = time.monotonic()
+    loop = KillLoop(tmp_path, seed, markers=markers)
+    try:
+        loop.run(kills=12 if markers else 6, seconds=35)
+        loop.settle(timeout=40)
+        verdicts = loop.verdicts()
+        kept = report(loop, verdicts, time.monotonic() - started)
+    finally:
+        loop.close()
+    printed = capsys.readouterr().out
+    if markers:
+        assert kept, f"seed={seed}\n{printed}"
+        assert loop.tally.kills >= 4, f"seed={seed}: too few kills in the time\n{printed}"
+    else:
+        assert any(v.doubled for v in verdicts), f"seed={seed}: no doubles seen\n{printed}"
+        assert not any(v.lost for v in verdicts), f"seed={seed}\n{printed}"
