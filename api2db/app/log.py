@@ -61,12 +61,12 @@ class _Redacting(logging.Formatter):
 def _json() -> JsonFormatter:
     lines = JsonFormatter(
         "%(asctime)s %(levelname)s %(message)s",
-        datefmt="%Y-%m-%dT%H:%M:%S",
         rename_fields={"asctime": "at", "levelname": "level", "message": "event"},
         json_ensure_ascii=False,
         timestamp=False,
     )
     lines.converter = time.gmtime
+    lines.default_time_format = "%Y-%m-%dT%H:%M:%S"
     lines.default_msec_format = "%s.%03dZ"
     return lines
 
