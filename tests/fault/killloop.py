@@ -44,7 +44,7 @@ from tests.fault.world import (
 )
 from tests.fixtures.postgres import Postgres
 
-AFTER_COMMIT = ("sink.after_commit", "sink.after_rename", "spool.before_ack")
+AFTER_COMMIT = ("sink.after_commit", "sink.after_rename", "spool.before_ack", "worker.before_ack")
 LIMIT = 6.0  # seconds that a life waits for its crash point
 IDLE_LIVES = 6  # lives in a row without progress that fail the loop
 
@@ -260,7 +260,7 @@ class KillLoop:
                 self.outages.heal()
         self.proxy.close()
         self.api.close()
-        self.postgres.stop("immediate")
+        self.postgres.destroy()
 
 
 def report(loop: KillLoop, verdicts: list[oracle.Verdict], seconds: float) -> bool:
