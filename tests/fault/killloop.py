@@ -230,7 +230,7 @@ class KillLoop:
         def drained() -> bool:
             landed = self.targets.landed()
             least = min(landed[0], landed[2], landed[4])
-            return least >= events and min(landed[1], landed[3]) >= versions
+            return bool(least >= events and min(landed[1], landed[3]) >= versions)
 
         if not wait_until(drained, timeout, step=0.5):
             self._fault(f"not drained after {timeout:g} s: {self.targets.landed()} of {stats}")

@@ -256,7 +256,8 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(200, {})
 
     def _base(self) -> str:
-        return f"http://127.0.0.1:{self.server.server_address[1]}"
+        assert isinstance(self.server, Server)
+        return f"http://127.0.0.1:{self.server.server_port}"
 
     def _answer(
         self, status: int, value: Any, *, fault: str | None = None, retry_after: bool = False

@@ -180,7 +180,7 @@ def test_the_proxy_throws_the_answer_away_and_cuts() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         proxy = Proxy(listener.getsockname()[1], seed=1)
         proxy._until_cut = 1
-        proxy._rng.choices = lambda *_: ["answered"]  # type: ignore[method-assign, assignment]
+        proxy._rng.choices = lambda *_: ["answered"]  # type: ignore[method-assign]
         client = socket.create_connection(("127.0.0.1", proxy.port), timeout=5)
         client.sendall(START + _message(b"Q", b"COMMIT\x00"))
         server, _ = listener.accept()

@@ -218,7 +218,7 @@ class Targets:
         try:
             with psycopg.connect(self.dsn, connect_timeout=2) as connection:
                 self._postgres = _two_counts(
-                    lambda sql: connection.execute(sql).fetchone(),  # type: ignore[call-overload]
+                    lambda sql: connection.execute(sql).fetchone(),
                     psycopg.errors.UndefinedTable,
                     connection.rollback,
                 )
