@@ -84,7 +84,7 @@ class Targets:
         found: Counter[tuple[str, int]] = Counter()
         for shard in self._shards.glob("*.parquet"):
             rows = pq.read_table(shard, columns=["id", "updated"], partitioning=None)
-            found.update(zip(rows["id"].to_pylist(), rows["updated"].to_pylist(), strict=True))
+            found.update((row["id"], row["updated"]) for row in rows.to_pylist())
         return found
 
     def shard_rows(self) -> int:
