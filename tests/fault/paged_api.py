@@ -14,7 +14,7 @@ it is killed, so it outlives every life of the daemon. Two resources, bearer tok
     revision: ``{"items": [...], "next": URL}``; a revised row moves to the end.
 
 Faults, while they are on: 500, 429, a body cut short with and without a length, HTML with
-200, and 410 for every cursor and next-URL that was given out before ``refuse``.
+200, and 410 for every cursor and next-URL given out before ``refuse`` or a random instant.
 
 ``POST /_control`` takes ``{"produce": bool, "faults": bool, "refuse": true}``;
 ``GET /_stats`` and ``GET /_ledger`` say what was served and what the API holds.
@@ -170,6 +170,8 @@ class PagedApi:
             return query[name][0] if name in query else None
 
         with self.lock:
+            if self.faulty and self.rng.random() < 0.005:
+                self.generation += 1  # in the middle of somebody's pages
             if path == "/events":
                 cursor = one("cursor")
                 if cursor is not None and int(cursor.split("-")[0]) != self.generation:
