@@ -1,0 +1,299 @@
+"""
+One record of the log: a batch, or only a state, with the collector's state after it.
+
+::
+
+    header (116 bytes, little endian)
+        4s  magic "A2R1"        B  version 1    B  kind: 1 data, 2 state
+        B   flags: 1 payload is zstd, 2 state is zstd, 4 last page of its poll
+        x   H  bytes of poll id                xx
+        I   offset in the segment where the group began that was synced at once
+        I   rows                I  bytes of state, stored    I  ... decompressed
+        I   bytes of payload, stored                         I  ... decompressed
+        Q   seq                 Q  hold, 0 for none          16s  batch id
+        Q   timestamp_ns        Q  enqueued, epoch ns
+        Q   data records before this one    Q  rows in them    Q  bytes of them, headers too
+        I   CRC32C of the body
+        I   CRC32C of the segment's seed and the header up to here
+    body
+        poll id (UTF-8), state, payload (one Arrow IPC stream with one record batch)
+
+The running totals say exactly what is missing where records are damaged. The seed (queue id
+and segment) keeps bytes that only look like a record, in another place, from being one.
+State and payload are zstd frames above 32 KiB. The CRCs are checked before anything is decoded,
+because Arrow and zstd decode damaged bytes into wrong values without an error.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+import google_crc32c
+import pyarrow as pa
+
+from api2db.core.batch import Batch
+from api2db.core.errors import SpoolFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MAGIC = b"A2R1"
+VERSION = 1
+DATA, STATE = 1, 2
+ZSTD_PAYLOAD, ZSTD_STATE, LAST = 1, 2, 4
+
+HEADER = struct.Struct("<4sBBBxHxxIIIIIIQQ16sQQQQQII")
+MAX_STATE = 64 * 2**20
+MAX_PAYLOAD = 2**30
+
+#: Shorter parts are stored plain: zstd costs more there than it saves.
+COMPRESS_ABOVE = 32 * 2**10
+LEVEL = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """
+    What a collector puts into the log.
+
+    Attributes:
+        rows: n x k; None or no rows make a state record, which is delivered to nobody.
+        state: The collector's whole state after this record; opaque bytes.
+        poll: Id of the poll, at most 65,535 bytes.
+        last: Whether this is the last page of its poll.
+        hold: Lowest seq that must stay readable by `Spool.poll` while this record's
+            state is the newest; None holds nothing.
+    """
+
+    rows: pa.RecordBatch | None
+    state: bytes
+    poll: str = ""
+    last: bool = False
+    hold: int | None = None
+
+
+class Totals(NamedTuple):
+    """Data records, their rows and their bytes, from the beginning of the log to a place in it."""
+
+    batches: int = 0
+    rows: int = 0
+    bytes: int = 0
+
+
+class Header(NamedTuple):
+    """A record's header, as it lies in the file; see the module."""
+
+    kind: int
+    flags: int
+    poll_len: int
+    group: int
+    rows: int
+    state_len: int
+    state_raw: int
+    payload_len: int
+    payload_raw: int
+    seq: int
+    hold: int
+    id: bytes
+    timestamp_ns: int
+    enqueued_ns: int
+    batches_before: int
+    rows_before: int
+    bytes_before: int
+    body_crc: int
+
+    @property
+    def body_len(self) -> int:
+        """Bytes that follow the header."""
+        return self.poll_len + self.state_len + self.payload_len
+
+    @property
+    def length(self) -> int:
+        """Bytes of the whole record."""
+        return HEADER.size + self.body_len
+
+    @property
+    def before(self) -> Totals:
+        """Totals of the records before this one."""
+        return Totals(self.batches_before, self.rows_before, self.bytes_before)
+
+    @property
+    def after(self) -> Totals:
+        """Totals with this one."""
+        if self.kind == STATE:
+            return self.before
+        return Totals(
+            self.batches_before + 1, self.rows_before + self.rows, self.bytes_before + self.length
+        )
+
+    def pack(self, seed: int) -> bytes:
+        """Return the header as bytes, for a segment with *seed*."""
+        plain = HEADER.pack(MAGIC, VERSION, *self, 0)[:-4]
+        crc: int = google_crc32c.extend(seed, plain)
+        return plain + crc.to_bytes(4, "little")
+
+
+def parse(data: bytes, at: int, seed: int) -> Header | None:
+    """Return the header that begins at *at* in *data*, None if none does."""
+    raw = data[at : at + HEADER.size]
+    if len(raw) < HEADER.size or raw[:4] != MAGIC or raw[4] != VERSION:
+        return None
+    fields = HEADER.unpack(raw)
+    if google_crc32c.extend(seed, raw[:-4]) != fields[-1]:
+        return None
+    header = Header(*fields[2:-1])
+    if max(header.state_len, header.state_raw) > MAX_STATE:
+        return None
+    if max(header.payload_len, header.payload_raw) > MAX_PAYLOAD:
+        return None
+    return header if header.kind in (DATA, STATE) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """
+    A record that is ready but for its place in the log.
+
+    Attributes:
+        parts: Poll id, state and payload as they will be stored.
+        state: The state as it was put.
+    """
+
+    kind: int
+    flags: int
+    parts: tuple[bytes, bytes, bytes]
+    rows: int
+    state_raw: int
+    payload_raw: int
+    hold: int
+    state: bytes = field(repr=False)
+    crc: int = 0
+
+    @property
+    def length(self) -> int:
+        """Bytes of the whole record."""
+        return HEADER.size + sum(map(len, self.parts))
+
+    def header(
+        self,
+        *,
+        seq: int,
+        group: int,
+        id: str,
+        timestamp_ns: int,
+        enqueued_ns: int,
+        before: Totals,
+    ) -> Header:
+        """Return the header for a place in the log."""
+        poll, state, payload = self.parts
+        return Header(
+            kind=self.kind,
+            flags=self.flags,
+            poll_len=len(poll),
+            group=group,
+            rows=self.rows,
+            state_len=len(state),
+            state_raw=self.state_raw,
+            payload_len=len(payload),
+            payload_raw=self.payload_raw,
+            seq=seq,
+            hold=self.hold,
+            id=bytes.fromhex(id),
+            timestamp_ns=timestamp_ns,
+            enqueued_ns=enqueued_ns,
+            batches_before=before.batches,
+            rows_before=before.rows,
+            bytes_before=before.bytes,
+            body_crc=self.crc,
+        )
+
+
+def encode(record: Record) -> Body:
+    """
+    Serialize and compress *record*; runs in the thread that puts, outside every lock.
+
+    Raises:
+        SpoolFailed: The state, the poll id or the rows are beyond the format's limits.
+    """
+    rows = record.rows if record.rows is not None and record.rows.num_rows else None
+    poll = record.poll.encode()
+    plain = b"" if rows is None else _to_ipc(rows)
+    if len(record.state) > MAX_STATE or len(plain) > MAX_PAYLOAD or len(poll) > 0xFFFF:
+        raise SpoolFailed(
+            f"a record is too large: {len(record.state)} bytes of state, {len(plain)} of rows",
+            hint=f"the limits are {MAX_STATE} and {MAX_PAYLOAD}; fetch smaller pages",
+        )
+    state, state_zstd = _compress(record.state)
+    payload, payload_zstd = _compress(plain)
+    flags = payload_zstd * ZSTD_PAYLOAD | state_zstd * ZSTD_STATE | record.last * LAST
+    parts = (poll, state, payload)
+    return Body(
+        kind=STATE if rows is None else DATA,
+        flags=flags,
+        parts=parts,
+        rows=0 if rows is None else rows.num_rows,
+        state_raw=len(record.state),
+        payload_raw=len(plain),
+        hold=record.hold or 0,
+        state=record.state,
+        crc=crc_of(parts),
+    )
+
+
+def crc_of(parts: Sequence[bytes]) -> int:
+    """Return the CRC32C of *parts* one after the other."""
+    crc = 0
+    for part in parts:
+        crc = google_crc32c.extend(crc, part)
+    return crc
+
+
+def state_of(header: Header, body: bytes) -> bytes:
+    """Return the collector's state in a body whose CRC is right."""
+    stored = body[header.poll_len : header.poll_len + header.state_len]
+    if not header.flags & ZSTD_STATE:
+        return stored
+    return pa.Codec("zstd").decompress(stored, header.state_raw, asbytes=True)
+
+
+def poll_of(header: Header, body: bytes) -> str:
+    """Return the poll's id in a body whose CRC is right."""
+    return body[: header.poll_len].decode()
+
+
+def decode(header: Header, body: bytes) -> Batch:
+    """
+    Return the batch in a data record whose CRC is right; plain columns share *body*'s memory.
+
+    Raises:
+        pa.ArrowException: The bytes are what was written, but this Arrow cannot read them.
+    """
+    payload = pa.py_buffer(body).slice(header.poll_len + header.state_len)
+    if header.flags & ZSTD_PAYLOAD:
+        payload = pa.Codec("zstd").decompress(payload, header.payload_raw)
+    rows = pa.ipc.open_stream(payload).read_next_batch()
+    return Batch(
+        id=header.id.hex(),
+        seq=header.seq,
+        timestamp_ns=header.timestamp_ns,
+        rows=rows,
+        poll=poll_of(header, body),
+        last=bool(header.flags & LAST),
+    )
+
+
+def _to_ipc(rows: pa.RecordBatch) -> bytes:
+    out = pa.BufferOutputStream()
+    with pa.ipc.new_stream(out, rows.schema) as writer:
+        writer.write_batch(rows)
+    return out.getvalue().to_pybytes()
+
+
+def _compress(data: bytes) -> tuple[bytes, bool]:
+    """Return *data* as stored, and whether it is compressed."""
+    if len(data) <= COMPRESS_ABOVE:
+        return data, False
+    packed: bytes = pa.Codec("zstd", LEVEL).compress(data, asbytes=True)
+    return (packed, True) if len(packed) < len(data) else (data, False)

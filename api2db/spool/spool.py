@@ -1,0 +1,357 @@
+"""
+The durable queue of one collector: put once, read and acknowledged by every stream.
+
+::
+
+    STORE/spool/<collector>/
+        queue.json          {"format": 1, "id": 32 hex digits}
+        seg/<seq>.seg       the log; see `segment` and `record`
+        cur/<stream>.cur    one cursor per stream; see `cursor`
+        quarantine/         damaged bytes, and report.json
+        ballast             space in reserve
+
+Invariants:
+
+- `put` returns after the record is synced. A batch, the collector's state after it and its
+  ledger entry are one record: all or nothing.
+- After an error of `put` nothing was taken: what was written is cut off, or left behind in a
+  segment whose successor says where it ends. No seq is given twice.
+- A cursor is durable before anything below it is removed, and it is only ever behind.
+- A segment is removed when no stream and no open poll needs it. The newest segment always
+  holds the newest state, in its first record if nowhere else.
+- CRCs are checked before bytes are decoded; lengths are bounded before they are used.
+- Damage costs the damaged records. They are kept in quarantine, counted exactly by the running
+  totals in every header, and reported; they never stop a start or a stream.
+- Nothing is kept in memory per record.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from api2db.core.errors import SpoolFailed
+from api2db.core.faults import crash_point
+from api2db.files.fs import Fs
+from api2db.spool import record as fmt
+from api2db.spool import segment as seg
+from api2db.spool.ballast import Ballast
+from api2db.spool.commit import GroupCommit
+from api2db.spool.consumer import Consumer, Depth
+from api2db.spool.log import FULL, Log, Receipt
+from api2db.spool.opening import open_cursors, open_log, open_queue
+from api2db.spool.quarantine import Damage, Quarantine
+from api2db.spool.record import Body, Record
+from api2db.spool.recovery import list_segments
+from api2db.spool.segment import Good
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from api2db.core.batch import Batch
+    from api2db.core.clock import Clock
+    from api2db.core.ids import Timestamps
+
+__all__ = ["Damage", "Depth", "Receipt", "Record", "Spool"]
+
+logger = logging.getLogger(__name__)
+
+#: Bytes that one group of records has at most, but for a single record.
+GROUP_BYTES = 64 * 2**20
+BALLAST = 8 * 2**20
+
+
+class Spool:
+    """
+    The queue. All methods are thread-safe; each stream is read and acknowledged by one thread.
+
+    Attributes:
+        id: 32 hex digits, fixed when the queue was made.
+        streams: The configured streams.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        id: str,
+        log: Log,
+        consumers: dict[str, Consumer],
+        streams: Sequence[str],
+        ballast: Ballast,
+        quarantine: Quarantine,
+        clock: Clock,
+    ) -> None:
+        self.id = id
+        self.streams = tuple(streams)
+        self._folder = folder
+        self._log = log
+        self._consumers = consumers
+        self._ballast = ballast
+        self._quarantine = quarantine
+        self._clock = clock
+        self._closed = False
+        self._group: GroupCommit[Body, Receipt] = GroupCommit(
+            log.write, weigh=lambda body: body.length, limit=GROUP_BYTES
+        )
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        *,
+        streams: Sequence[str],
+        timestamps: Timestamps,
+        clock: Clock,
+        fs: Fs | None = None,
+        quota: int = 10 * 2**30,
+        segment_bytes: int = 16 * 2**20,
+    ) -> Spool:
+        """
+        Open the queue in *folder*, or make it; the owner of the STORE's lock calls this.
+
+        A stream that is new begins at the lowest cursor there is, so that a renamed stream
+        inherits the backlog. A stream that is configured no more keeps its cursor, and what
+        waits for it, while anything does.
+
+        Args:
+            quota: Bytes that the segments may have; beyond it `put` raises SpoolFull.
+            segment_bytes: Length at which a new segment begins.
+
+        Raises:
+            SpoolFailed: The disk fails, or a newer version wrote the queue; nothing changed.
+        """
+        fs = fs or Fs()
+        try:
+            return cls._open(folder, streams, timestamps, clock, fs, quota, segment_bytes)
+        except OSError as exc:
+            hint = "check the disk and the owner of the folder"
+            raise SpoolFailed(f"cannot open the queue in {folder}: {exc}", hint=hint) from exc
+
+    @classmethod
+    def _open(
+        cls,
+        folder: Path,
+        streams: Sequence[str],
+        timestamps: Timestamps,
+        clock: Clock,
+        fs: Fs,
+        quota: int,
+        segment_bytes: int,
+    ) -> Spool:
+        for name in ("seg", "cur"):
+            fs.mkdir(folder / name)
+        files = list_segments(fs, folder / "seg")
+        quarantine = Quarantine(fs, folder / "quarantine")
+        queue = open_queue(fs, folder, files, quarantine)
+        ballast = Ballast(fs, folder / "ballast", min(BALLAST, quota // 16))
+        cursors = open_cursors(fs, folder, queue, streams, ballast, quarantine)
+        log = open_log(
+            fs,
+            folder,
+            files,
+            queue,
+            cursors,
+            quarantine=quarantine,
+            timestamps=timestamps,
+            clock=clock,
+            ballast=ballast,
+            quota=quota,
+            segment_bytes=segment_bytes,
+        )
+        consumers = {name: Consumer(log, cursor, quarantine) for name, cursor in cursors.items()}
+        for name in consumers.keys() - set(streams):
+            if not consumers[name].depth().batches:
+                consumers.pop(name).remove(fs)
+        spool = cls(
+            folder,
+            id=queue.hex(),
+            log=log,
+            consumers=consumers,
+            streams=streams,
+            ballast=ballast,
+            quarantine=quarantine,
+            clock=clock,
+        )
+        log.keep_from = spool._keep_from
+        log.collect()
+        ballast.restore()
+        return spool
+
+    def close(self) -> None:
+        """Note in every cursor where the log ends, and close the files. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        self.wake()
+        for consumer in self._consumers.values():
+            with suppress(OSError):
+                consumer.seal()
+            consumer.cursor.close()
+        self._log.close()
+
+    # -- put -----------------------------------------------------------------------
+
+    @property
+    def state(self) -> bytes:
+        """The state of the newest record, b"" if there is none."""
+        return self._log.tip.state
+
+    @property
+    def next_seq(self) -> int:
+        """A seq that no record has yet; the next record gets it or a greater one."""
+        return self._log.next_seq
+
+    def put(self, record: Record) -> Receipt:
+        """
+        Append *record*; it is durable when this returns.
+
+        Many threads may put at once; they share the sync.
+
+        Raises:
+            SpoolFull: The quota or the disk is full. Nothing was taken.
+            SpoolFailed: The disk failed, or the spool is closed. Nothing was taken.
+        """
+        if self._closed:
+            raise SpoolFailed(f"the queue in {self._folder} is closed")
+        receipt = self._group.put(fmt.encode(record))
+        for consumer in self._consumers.values():
+            consumer.ready.set()
+        return receipt
+
+    # -- read and acknowledge ------------------------------------------------------
+
+    def wait(self, stream: str, stop: threading.Event, timeout: float) -> bool:
+        """
+        Block until something waits for *stream*, *stop* is set and `wake` called, or the end.
+
+        Args:
+            timeout: Seconds.
+
+        Returns:
+            Whether something waits.
+        """
+        consumer = self._consumers[stream]
+        with self._log.lock:
+            if consumer.waiting():
+                return True
+            consumer.ready.clear()
+        if stop.is_set() or self._closed:
+            return False
+        self._clock.wait(consumer.ready, timeout)
+        with self._log.lock:
+            return consumer.waiting()
+
+    def wake(self) -> None:
+        """Make every `wait` return."""
+        for consumer in self._consumers.values():
+            consumer.ready.set()
+
+    def read(
+        self,
+        stream: str,
+        *,
+        batches: int = 16,
+        rows: int = 100_000,
+        bytes: int = 32 * 2**20,
+    ) -> list[Batch]:
+        """
+        Return what waits for *stream*, oldest first, up to the limits; [] if nothing does.
+
+        One batch is returned even if it is beyond *rows* or *bytes* (of Arrow data). The
+        answer begins with the same batch until that is acknowledged.
+
+        Raises:
+            SpoolFailed: The disk cannot be read.
+        """
+        try:
+            return self._consumers[stream].read(batches=batches, rows=rows, size=bytes)
+        except OSError as exc:
+            where = f"cannot read the log in {self._folder}: {exc}"
+            raise SpoolFailed(where, hint="check the disk; nothing was removed") from exc
+
+    def ack(self, stream: str, seq: int) -> None:
+        """
+        Say that everything up to and with *seq* is done for *stream*; durable on return.
+
+        What no stream and no open poll needs any more is removed.
+
+        Raises:
+            SpoolFailed: It may or may not be durable; the batches will be read again.
+        """
+        consumer = self._consumers[stream]
+        crash_point("spool.before_ack")
+        try:
+            try:
+                news = consumer.ack(seq)
+            except OSError as exc:
+                if exc.errno not in FULL:
+                    raise
+                self._ballast.release()
+                news = consumer.ack(seq)
+        except OSError as exc:
+            where = f"cannot acknowledge in {self._folder}: {exc}"
+            raise SpoolFailed(where, hint="check the disk") from exc
+        crash_point("spool.after_ack")
+        if news:
+            self._log.collect()
+            self._ballast.restore()
+
+    def poll(self, poll: str, first_seq: int) -> Iterator[Batch]:
+        """
+        Yield the batches of a poll that are still in the log, from *first_seq* on.
+
+        All are there while the newest record holds *first_seq* (`Record.hold`), but those
+        that are damaged.
+
+        Raises:
+            SpoolFailed: The disk cannot be read.
+        """
+        with self._log.lock:
+            bases = [s.base for s in self._log.segments if s.base <= first_seq]
+        try:
+            for _, found in self._log.scan(bases[-1] if bases else 0, seg.HEADER.size, verify=True):
+                if not isinstance(found, Good) or found.body is None:
+                    continue
+                header = found.header
+                wanted = header.kind == fmt.DATA and header.seq >= first_seq
+                if wanted and fmt.poll_of(header, found.body) == poll:
+                    with suppress(pa.ArrowException):
+                        yield fmt.decode(header, found.body)
+        except OSError as exc:
+            where = f"cannot read the log in {self._folder}: {exc}"
+            raise SpoolFailed(where, hint="check the disk; nothing was removed") from exc
+
+    # -- for the status page -------------------------------------------------------
+
+    @property
+    def damage(self) -> list[Damage]:
+        """What this process has found and set aside."""
+        return list(self._quarantine.found)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the segments on disk, which the quota bounds."""
+        return self._log.size
+
+    def depth(self, stream: str) -> Depth:
+        """Return what waits for *stream*, configured or not. Cheap."""
+        return self._consumers[stream].depth()
+
+    def orphans(self) -> dict[str, Depth]:
+        """Return the streams that are configured no more and for which something waits."""
+        return {
+            name: consumer.depth()
+            for name, consumer in self._consumers.items()
+            if name not in self.streams
+        }
+
+    def _keep_from(self) -> int:
+        """Return the base of the oldest segment that a stream needs; see `Log.keep_from`."""
+        needs = [need for c in self._consumers.values() if (need := c.needs()) is not None]
+        return min(needs, default=self._log.tip.seq + 1)
