@@ -75,7 +75,7 @@ class Cron:
         """Return the next instant that the expression names; never, if there is none."""
         wall, monotonic = self._clock.now(), self._clock.monotonic()
         now = datetime.fromtimestamp(wall).astimezone()
-        fire = self._trigger.get_next_fire_time(None, now)
+        fire: datetime | None = self._trigger.get_next_fire_time(None, now)
         if fire is None:
             return float("inf")
         if fire.timestamp() <= wall:  # this very instant was just run

@@ -107,8 +107,8 @@ class Poll:
         self._max_pages = max_pages
         self._held = held
         self._held_rows: HeldRows | None = None
-        self._seen_bodies: set[tuple[int, int, int]] = set()
-        self._seen_requests: set[Request] = set()
+        self._bodies: set[tuple[int, int, int]] = set()
+        self._requests: set[Request] = set()
         self._next_seq = next_seq
         self.resumed = checkpoint.poll is not None
         self._open = checkpoint.poll or self._begin()
@@ -131,14 +131,16 @@ class Poll:
                 body = response.read()
                 response.close()
                 page = self._form.parse(body)
-                following, failure = self._follow(body, page)
+                repeated = self._repeated(body)
+                following, failure = (None, repeated) if repeated else self._follow(page)
                 looped = failure is not None
                 if following is not None:
                     try:
                         response = self._source.send(following)
                     except SourceError as exc:
                         failure = exc  # after this page's rows are safe
-                yield self._step(page, following, looped=looped)
+                known = set(range(page.n_rows)) if repeated else self._known(page)
+                yield self._step(page, following, known, looped=looped)
                 if failure is not None:
                     raise failure
                 if following is None:
@@ -187,21 +189,28 @@ class Poll:
         poll.kept.forget_null()  # this run meets them all again
         self._open = replace(poll, next=first, page=0, left=left, restart=True)
 
-    def _follow(self, body: bytes, page: Page) -> tuple[Request | None, SourceError | None]:
+    def _repeated(self, body: bytes) -> PageLoop | None:
+        """Return an error if an earlier page of this run had this very body."""
+        checksum = (len(body), zlib.crc32(body), google_crc32c.value(body))
+        if checksum in self._bodies:
+            return PageLoop(
+                f"page {self._open.page + 1} is the same as an earlier page",
+                hint="check 'pages': the API may ignore the cursor's parameter",
+            )
+        self._bodies.add(checksum)
+        return None
+
+    def _follow(self, page: Page) -> tuple[Request | None, SourceError | None]:
         """Return the next page's request, or why there can be none."""
         request = self._open.next
-        self._seen_requests.add(request)
-        print_ = (len(body), zlib.crc32(body), google_crc32c.value(body))
-        if print_ in self._seen_bodies:
-            return None, PageLoop(f"page {self._open.page + 1} is the same as an earlier page")
-        self._seen_bodies.add(print_)
+        self._requests.add(request)
         try:
             following = self._source.follow(
                 request, page.next, since=watermark.text(self._open.sent)
             )
         except PageLoop as exc:
             return None, exc
-        if following in self._seen_requests:
+        if following in self._requests:
             return None, PageLoop(
                 f"page {self._open.page + 1} leads back to an earlier page",
                 hint="check 'pages': the cursor that the API returns does not move on",
@@ -215,10 +224,11 @@ class Poll:
 
     # -- rows ----------------------------------------------------------------------
 
-    def _step(self, page: Page, following: Request | None, *, looped: bool) -> Step:
-        """Build the columns and the checkpoint of one page."""
+    def _step(
+        self, page: Page, following: Request | None, known: set[int], *, looped: bool
+    ) -> Step:
+        """Build the columns and the checkpoint of one page, without its *known* rows."""
         poll = self._open
-        known = self._known(page)
         built = page.build(known)
         rows, held = self._leave_out_held(page, built, known)
         high = self._keep(page, known, held)
