@@ -10,23 +10,22 @@ them goes the general way, which alone changes what is remembered.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from decimal import Decimal
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 import pyarrow as pa
 
-from api2db.core.types import EXACT_INT, JSON, arrow_type, decimal_for, kind_of, name_of, widen
-from api2db.core.values import digits, json_kind
-from api2db.ingest.form_convert import INT64, MISFIT, Converted, bulk, convert, decimal_array
-from api2db.ingest.form_convert import json_array, span
+from api2db.core.types import arrow_type, name_of
+from api2db.core.values import json_kind
+from api2db.ingest.form_convert import MISFIT
 from api2db.ingest.form_shape import Shape, Uncompilable
 from api2db.ingest.form_table import LEAF, LooseRows, Table
+from api2db.ingest.form_widening import Known, array_of, column, is_big, leaf
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from api2db.ingest.form_convert import Array
     from api2db.ingest.form_path import Path
@@ -38,28 +37,9 @@ Schema: TypeAlias = Literal["evolve", "freeze", "ignore"]
 #: Most columns that are inferred: an API that uses ids as keys must not fill a table.
 MAX_COLUMNS = 1_000
 
-_INT, _FLOAT, _BOOL = arrow_type("int"), arrow_type("float"), arrow_type("bool")
-_STR, _DATETIME = arrow_type("str"), arrow_type("datetime")
-_WHOLE = arrow_type("decimal(38,0)")
-_NONE = type(None)
-_CONTAINERS = {dict, list}
+_INT = arrow_type("int")
 
 _raw_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_text = msgspec.json.Encoder().encode
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """
-    What is remembered of a column.
-
-    Attributes:
-        type: Its type; None while all its values were null: the column is not made yet.
-        big: Whether it has held integers beyond 2^53, which a float would not keep.
-    """
-
-    type: pa.DataType | None = None
-    big: bool = False
 
 
 class Inferred:
@@ -95,7 +75,7 @@ class Inferred:
     def _compile(self) -> Shape | None:
         if not any(known.type is not None for known in self._known.values()):
             return None
-        leaves = [((name,), _leaf(known)) for name, known in self._known.items()]
+        leaves = [((name,), leaf(known)) for name, known in self._known.items()]
         try:
             return Shape(leaves, closed=not self._ignored)
         except Uncompilable:
@@ -121,10 +101,10 @@ class Inferred:
                 continue
             values = self.shape.pluck(items, (name,), {})
             try:
-                array = _array(known.type, values)
+                array = array_of(known.type, values)
             except MISFIT:
                 return None
-            if known.type == _INT and not known.big and _is_big(array):
+            if known.type == _INT and not known.big and is_big(array):
                 big.append(name)
             table.columns[name] = array
         for name in big:
@@ -165,7 +145,9 @@ class Inferred:
         known |= dict.fromkeys(admitted, Known())
         for name in known:
             values = page.column(name)
-            known[name], converted = _column(known[name], values, page, name, evolve=evolve)
+            known[name], converted = column(
+                known[name], values, partial(page.raws, name), evolve=evolve
+            )
             if converted is not None:
                 columns[name] = converted.array
                 table.bury(name, converted.misfits)
@@ -221,13 +203,6 @@ class _Page:
         return [row.get(name, b"null") for row in self._raw_rows]
 
 
-def _leaf(known: Known) -> Any:
-    if known.type is None:
-        return None
-    kind = kind_of(known.type)
-    return LEAF["float"] if kind == "decimal" else LEAF[kind]
-
-
 def _spread(columns: dict[str, Array], alive: list[int], n_rows: int) -> dict[str, Array]:
     """Put the values of the rows alive at their places among all; dead rows get NULL."""
     if len(alive) == n_rows:
@@ -237,127 +212,3 @@ def _spread(columns: dict[str, Array], alive: list[int], n_rows: int) -> dict[st
         places[i] = at
     indices = pa.array(places, pa.int64())
     return {name: array.take(indices) for name, array in columns.items()}
-
-
-# -- one column ------------------------------------------------------------------------
-
-
-def _column(
-    known: Known, values: Any, page: _Page, name: str, *, evolve: bool
-) -> tuple[Known, Converted | None]:
-    """Return what is known of a column after this page, and its values; None for no column."""
-    types = set(map(type, values)) - {_NONE}
-    if known.type is None and not types:
-        return known, None
-    big = known.big or any(type(v) is int and not -EXACT_INT <= v <= EXACT_INT for v in values)
-    if known.type is None:
-        type_ = _first(types, values, big=big)
-    else:
-        type_ = _widened(known.type, types, values, big=big) if evolve else known.type
-    converted = _converted(type_, values, lambda: page.raws(name))
-    type_ = converted.array.type  # decimals may have got more digits
-    return Known(type_, big and type_ == _INT), converted
-
-
-def _classes(types: set[type], values: Any) -> list[pa.DataType]:
-    """Return the types of the values, each kind for itself, in the order to widen by."""
-    found: list[pa.DataType] = []
-    if bool in types:
-        found.append(_BOOL)
-    if int in types:
-        outside = any(type(v) is int and v not in INT64 for v in values)
-        found.append(_WHOLE if outside else _INT)
-    if float in types:
-        found.append(_FLOAT)
-    if str in types:
-        texts = [v for v in values if type(v) is str]
-        found.append(_DATETIME if _are_instants(texts) else _STR)
-    if types & _CONTAINERS:
-        found.append(JSON)
-    return found
-
-
-def _first(types: set[type], values: Any, *, big: bool) -> pa.DataType:
-    """Return the type of a column by its first values (some are not null)."""
-    classes = _classes(types, values)
-    if JSON in classes:
-        return JSON
-    if len(classes) == 1:
-        return classes[0]
-    if types == {int, float}:
-        return arrow_type("decimal") if big else _FLOAT
-    return _STR
-
-
-def _widened(type_: pa.DataType, types: set[type], values: Any, *, big: bool) -> pa.DataType:
-    """Return what *type_* widens into for these values; those that it never holds aside."""
-    for new in _classes(types, values):
-        type_ = widen(type_, new, big=big) or type_
-    return type_
-
-
-def _converted(type_: pa.DataType, values: Any, raws: Callable[[], list[Any]]) -> Converted:
-    kind = kind_of(type_)
-    if kind == "json":
-        return Converted(json_array(raws()))
-    if kind == "str":
-        return _texts(values)
-    if kind == "decimal":
-        return _decimals(type_, values)
-    return convert(type_, list(values))
-
-
-def _texts(values: Any) -> Converted:
-    """Return scalars as text: strings as they are, others as JSON."""
-    texts: list[str | None] = []
-    misfits: dict[int, str] = {}
-    for i, value in enumerate(values):
-        if value is None or type(value) is str:
-            texts.append(value)
-        elif type(value) in _CONTAINERS:
-            misfits[i] = f"is {json_kind(value)}, and the column is text"
-            texts.append(None)
-        else:
-            texts.append(_text(value).decode())
-    return Converted(pa.array(texts, _STR), misfits)
-
-
-def _decimals(type_: pa.DataType, values: Any) -> Converted:
-    numbers: list[Decimal | None] = []
-    misfits: dict[int, str] = {}
-    for i, value in enumerate(values):
-        number = None
-        if value is not None and type(value) not in (int, float):
-            misfits[i] = f"is {json_kind(value)}, not a number"
-        elif value is not None:
-            number = _exactly(value)
-            size = digits(number)
-            if size is None or decimal_for(*size) is None:
-                number = None
-                misfits[i] = "is a number with too many digits for a decimal of 76"
-        numbers.append(number)
-    return Converted(*decimal_array(type_, numbers, misfits))
-
-
-def _exactly(value: float) -> Decimal:
-    return Decimal(repr(value)) if type(value) is float else Decimal(value)
-
-
-def _array(type_: pa.DataType, values: list[Any]) -> Array:
-    """Return what was decoded as `_leaf` says; raises `MISFIT` if a value does not fit."""
-    if pa.types.is_decimal(type_):
-        values = [None if v is None else _exactly(v) for v in values]
-    return bulk(type_, values)
-
-
-def _are_instants(texts: list[str]) -> bool:
-    try:
-        bulk(_DATETIME, texts)
-    except MISFIT:
-        return not convert(_DATETIME, texts).misfits
-    return True
-
-
-def _is_big(array: Array) -> bool:
-    least, most = span(array)
-    return least < -EXACT_INT or most > EXACT_INT

@@ -64,7 +64,7 @@ class Path:
             pass  # null is no argument for the function; a real row may be
         except exceptions.JMESPathError as exc:
             raise ConfigError(
-                f"{text!r} is not a JMESPath expression: {' '.join(str(exc).split())}",
+                f"{text!r} is not a JMESPath expression: {str(exc).splitlines()[0]}",
                 hint='quote keys that are not plain words: "odd key".value',
             ) from exc
         self.steps: Steps | None = _steps(self._compiled.parsed)
