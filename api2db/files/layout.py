@@ -1,0 +1,48 @@
+"""Every path under a STORE is made here, nowhere else."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from api2db.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: What a collector or a stream may be called: it becomes a folder.
+NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+#: Folders beside those of streams; they cannot be names.
+_RESERVED = re.compile(r"_[a-z]+")
+
+
+class Layout:
+    """The paths of one STORE. Makes names, touches nothing."""
+
+    def __init__(self, store: Path) -> None:
+        self.store = store
+        self.lock = store / "LOCK"
+        self.status = store / "status.json"
+
+    def spool(self, collector: str) -> Path:
+        """Return the folder of a collector's durable queue."""
+        return self.store / "spool" / _checked(collector)
+
+    def dead_letter(self, collector: str, stream: str) -> Path:
+        """Return the folder of rows that *stream*, or the form (``_rows``), refused."""
+        if not _RESERVED.fullmatch(stream):
+            _checked(stream)
+        return self.store / "dead_letter" / _checked(collector) / stream
+
+    def responses(self, collector: str) -> Path:
+        """Return the folder of response bodies that could not be used."""
+        return self.dead_letter(collector, "_responses")
+
+
+def _checked(name: str) -> str:
+    if NAME.fullmatch(name) is None:
+        raise ConfigError(
+            f"{name!r} cannot be a name",
+            hint="use 1 to 63 of a-z, 0-9, '_' and '-', beginning with a letter",
+        )
+    return name

@@ -1,0 +1,63 @@
+"""One daemon per STORE."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from api2db.core.errors import ConfigError, StoreLocked
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Lock:
+    """
+    An advisory lock (flock) on a file, held until `release` or the end of the process.
+
+    The kernel frees it however the process ends; what the file says is for people.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd = -1
+
+    def acquire(self) -> None:
+        """
+        Take the lock, and make the STORE's folder if it is missing.
+
+        Raises:
+            StoreLocked: Another process has it; the message names it.
+            ConfigError: The folder cannot be made or written.
+        """
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as exc:
+            raise ConfigError(
+                f"store: cannot use {self._path.parent}: {exc.strerror}",
+                hint="set 'store' to a folder that this user may write",
+            ) from exc
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            holder = os.pread(fd, 200, 0).decode(errors="replace").strip()
+            os.close(fd)
+            raise StoreLocked(
+                f"another api2db uses {self._path.parent} ({holder or 'just starting'})",
+                hint="stop it first, or set another 'store'",
+            ) from exc
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        with suppress(OSError):  # a full disk: the lock holds all the same
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"pid {os.getpid()}, since {started}\n".encode(), 0)
+        self._fd = fd
+
+    def release(self) -> None:
+        """Give the lock back. Idempotent."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
