@@ -111,7 +111,7 @@ def _number(number: float | Decimal | str) -> str:
     if isinstance(number, int):
         return str(Decimal(number))
     if isinstance(number, float):
-        number = Decimal(int(number)) if number.is_integer() else Decimal(repr(number))
+        number = Decimal(repr(number))  # what its JSON text says, not its exact binary value
     if isinstance(number, str) or not number.is_finite() or abs(number.adjusted()) > 400:
         return str(number)
     if number == number.to_integral_value():

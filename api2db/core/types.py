@@ -247,7 +247,7 @@ def widen(old: pa.DataType, new: pa.DataType, *, big: bool = False) -> pa.DataTy
     if a in ("bool", "datetime", "date", "str"):
         return _ARROW["str"]
     if (a, b) == ("int", "float"):
-        return _both_decimals(_decimal(38, 0), _ARROW["decimal"]) if big else _ARROW["float"]
+        return _both_decimals(_decimal(19, 0), _ARROW["decimal"]) if big else _ARROW["float"]
     if (a, b) == ("float", "int"):
         return _ARROW["float"]
     if (a, b) == ("int", "decimal"):

@@ -58,10 +58,10 @@ class _Declared:
         self.name = column.name
         self.type = arrow_type(column.type)
         self.kind = kind_of(self.type)
-        if self.kind == "decimal":
-            self.type = arrow_type(remembered.get(column.name, column.type))
+        if self.kind == "decimal" and remembered.get(column.name, "").startswith("decimal"):
+            self.type = arrow_type(remembered[column.name])
         self.required = column.required
-        by_key = column.path in ("", column.name)
+        by_key = not column.path or column.path == column.name
         self.path = Path.key(column.name) if by_key else Path(column.path)
         self.default = None if column.default is None else self._default(column.default)
 
@@ -123,8 +123,9 @@ class Declared:
         self.shape = self._compile(since)
 
     def memory(self) -> dict[str, Any]:
-        """Return the digits of decimal columns."""
-        return {c.name: name_of(c.type) for c in self._columns if c.kind == "decimal"}
+        """Return ``{columns: {name: type}}`` of the decimal columns."""
+        decimals = [column for column in self._columns if column.kind == "decimal"]
+        return {"columns": {column.name: name_of(column.type) for column in decimals}}
 
     def _compile(self, since: Path | None) -> Shape | None:
         leaves: list[tuple[Steps, Any]] = []
