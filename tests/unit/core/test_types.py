@@ -56,6 +56,22 @@ def test_big_integers_beside_floats_make_decimals() -> None:
     assert cast(pa.array([2**63 - 1]), found).to_pylist() == [Decimal(2**63 - 1)]
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("decimal", "decimal(38,0)", "decimal(76,9)"),
+        ("decimal(38,0)", "decimal", "decimal(76,9)"),
+        ("decimal", "decimal(10,2)", "decimal"),
+        ("decimal(10,2)", "int", "decimal"),
+        ("decimal(76,0)", "decimal(76,38)", None),
+    ],
+)
+def test_decimals_widen_to_the_digits_of_both(old: str, new: str, expected: str | None) -> None:
+    """Before the point and behind it; None where 76 digits do not do."""
+    found = widen(arrow_type(old), arrow_type(new))
+    assert (None if found is None else name_of(found)) == expected
+
+
 def test_null_widens_into_anything() -> None:
     """A column without a value takes the type of its first."""
     assert widen(pa.null(), pa.int64()) == pa.int64()
