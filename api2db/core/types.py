@@ -96,6 +96,8 @@ _DECIMAL_LIMIT = {"mysql": (65, 30), "duckdb": (38, 38)}
 
 #: (precision, scale) of the decimals that we make, from narrow to wide.
 _DECIMALS = ((38, 0), (38, 9), (38, 18), (76, 0), (76, 9), (76, 18), (76, 38))
+_INT_DIGITS = pa.decimal128(19, 0)
+_TEXTUAL = frozenset({"bool", "datetime", "date", "str"})
 _DECIMAL_NAME = re.compile(r"decimal\((\d{1,2}),(\d{1,2})\)", re.ASCII)
 
 
@@ -234,6 +236,8 @@ def widen(old: pa.DataType, new: pa.DataType, *, big: bool = False) -> pa.DataTy
     The order matters: a column of integers does not become text because a text comes.
 
     Args:
+        old: Type of the column.
+        new: Type of what comes.
         big: Whether *old* or *new* holds integers beyond 2^53 in size, which a float64
             would not keep.
     """
@@ -242,19 +246,20 @@ def widen(old: pa.DataType, new: pa.DataType, *, big: bool = False) -> pa.DataTy
     a, b = kind_of(old), kind_of(new)
     if "json" in (a, b):
         return JSON
-    if a == b:
-        return _both_decimals(old, new) if a == "decimal" else _ARROW[a]
-    if a in ("bool", "datetime", "date", "str"):
-        return _ARROW["str"]
-    if (a, b) == ("int", "float"):
-        return _both_decimals(_decimal(19, 0), _ARROW["decimal"]) if big else _ARROW["float"]
-    if (a, b) == ("float", "int"):
-        return _ARROW["float"]
-    if (a, b) == ("int", "decimal"):
-        return _both_decimals(_decimal(19, 0), new)
-    if a == "decimal" and b in ("int", "float"):
-        return _both_decimals(old, _decimal(19, 0)) if b == "int" else old
-    return None
+    if a in _TEXTUAL:
+        return _ARROW[a if a == b else "str"]
+    if "decimal" in (a, b) or (big and (a, b) == ("int", "float")):
+        return _wider_decimal(old, new)
+    return _ARROW[b if a == "int" else a] if {a, b} <= {"int", "float"} else None
+
+
+def _wider_decimal(old: pa.DataType, new: pa.DataType) -> pa.DataType | None:
+    a, b = kind_of(old), kind_of(new)
+    if b == "float":  # its values are looked at one by one
+        return old if a == "decimal" else _both_decimals(_INT_DIGITS, _ARROW["decimal"])
+    if not {a, b} <= {"int", "decimal"}:
+        return None
+    return _both_decimals(*(_INT_DIGITS if kind_of(t) == "int" else t for t in (old, new)))
 
 
 def _both_decimals(old: pa.DataType, new: pa.DataType) -> pa.DataType | None:

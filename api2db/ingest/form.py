@@ -10,11 +10,11 @@ as expected, with the same result. Each row lands, or is a `DeadRow` with its re
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
-import pyarrow as pa
 
 from api2db.core.batch import DeadRow
 from api2db.core.errors import ConfigError
@@ -27,6 +27,8 @@ from api2db.ingest.form_table import SINCE_LEAF, LooseRows, Table
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+
+    import pyarrow as pa
 
     from api2db.ingest.form_envelope import Decode
     from api2db.ingest.form_table import Plan
@@ -233,10 +235,8 @@ class Page:
         White space and the order of keys do not matter. Slow on the first call.
         """
         raw = self.raw(i)
-        try:
+        with suppress(ValueError, RecursionError):  # not JSON: only its bytes say what it is
             raw = _canonical(_decode(raw))
-        except (ValueError, RecursionError):
-            pass  # not JSON: only its bytes say what it is
         return hashlib.blake2b(raw, digest_size=16).digest()
 
     def loose_rows(self) -> Rows:

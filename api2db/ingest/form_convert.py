@@ -222,6 +222,8 @@ def convert(type_: pa.DataType, values: list[Any], *, typed: bool = False) -> Co
     A decimal column gets more digits than *type_* has where a value needs them.
 
     Args:
+        type_: Of the column.
+        values: What the rows hold there.
         typed: Whether the values are known to be of the types in `TYPED`.
     """
     kind = kind_of(type_)

@@ -86,6 +86,8 @@ class Shape:
         Return the values at *steps* of decoded *items*, in order.
 
         Args:
+            items: Decoded structs of `type`.
+            steps: One of the paths, or the beginning of one.
             memo: What was plucked from the same items before; starts empty.
         """
         if not steps:

@@ -52,6 +52,7 @@ class Known:
 
 
 def leaf(known: Known) -> Any:
+    """Return what msgspec decodes for a column; `array_of` takes it."""
     if known.type is None:
         return None
     kind = kind_of(known.type)
@@ -186,5 +187,6 @@ def _are_instants(texts: list[str]) -> bool:
 
 
 def is_big(array: Array) -> bool:
+    """Return whether n integers hold one beyond 2^53 in size."""
     least, most = span(array)
     return least < -EXACT_INT or most > EXACT_INT
