@@ -1,0 +1,111 @@
+"""What the program runs on: the configuration after all checks, immutable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from api2db.ingest.auth import Auth
+    from api2db.ingest.pages import Pages
+
+
+@dataclass(frozen=True, slots=True)
+class SinceConfig:
+    """The `since` block. *lag* is seconds for instants, units for numbers."""
+
+    field: str
+    param: str
+    initial: str | int | float | None = None
+    lag: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnConfig:
+    """One declared column."""
+
+    name: str
+    type: str
+    path: str
+    default: object = None
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """One entry of `to`: *upsert* holds the key columns, none means append."""
+
+    stream: str
+    table: str
+    upsert: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StreamConfig:
+    """A target: either *url* or *local*."""
+
+    name: str
+    url: str | None = field(default=None, repr=False)
+    local: Path | None = None
+    fmt: str = "parquet"
+    mode: str = "shard"
+
+
+@dataclass(frozen=True, slots=True)
+class CollectorConfig:
+    """An API and where its rows go. Durations are seconds, sizes bytes."""
+
+    name: str
+    get: str = field(repr=False)
+    to: Mapping[str, Destination]
+    every: float | None = None
+    cron: str | None = None
+    auth: Auth | None = None
+    rows: str | None = None
+    pages: Pages | None = None
+    since: SinceConfig | None = None
+    params: Mapping[str, object] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    timeout: float = 30.0
+    max_bytes: int = 256 * 10**6
+    max_pages: int = 100_000
+    retries: int = 5
+    columns: tuple[ColumnConfig, ...] | None = None
+    schema: Literal["evolve", "freeze", "ignore"] = "evolve"
+    quota: int = 10 * 10**9
+    max_age: float = 900.0
+    jitter: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class StatusConfig:
+    """Where the status page listens."""
+
+    host: str = "127.0.0.1"
+    port: int = 8282
+    token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """
+    The whole configuration.
+
+    Attributes:
+        folder: Where the file lies; relative paths start here.
+        store: The state folder.
+        grace: Longest time that ending may take, in seconds.
+        secrets: Texts that must never be shown.
+    """
+
+    path: Path
+    folder: Path
+    store: Path
+    streams: Mapping[str, StreamConfig]
+    collectors: Mapping[str, CollectorConfig]
+    status: StatusConfig
+    grace: float = 25.0
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)

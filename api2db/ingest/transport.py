@@ -1,0 +1,180 @@
+"""The HTTP transport: one deadline for a whole exchange, and large reads."""
+
+from __future__ import annotations
+
+import socket
+import time
+import urllib.request
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import httpcore2
+import httpx2
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterable, Iterator
+
+#: h11 asks for 64 KiB at a time; a page of 1.2 MB then costs twice the time.
+READ_BYTES = 1 << 20
+#: Longest wait for a connection, in seconds.
+CONNECT = 10.0
+
+
+class Deadline:
+    """
+    The instant at which the exchange under way must be over; real time, for sockets.
+
+    A read timeout alone does not stop a body that comes byte by byte: each byte starts it
+    anew. Here every read gets what is left.
+    """
+
+    def __init__(self) -> None:
+        self._at = float("inf")
+
+    def set(self, seconds: float) -> None:
+        """Begin an exchange that may take *seconds*."""
+        self._at = time.monotonic() + seconds
+
+    def left(self, most: float | None = None) -> float:
+        """
+        Return the seconds left, *most* at most.
+
+        Raises:
+            httpcore2.ReadTimeout: None are left.
+        """
+        left = self._at - time.monotonic()
+        if left <= 0:
+            raise httpcore2.ReadTimeout("the deadline has passed")
+        return left if most is None else min(left, most)
+
+
+class _Stream(httpcore2.NetworkStream):
+    """A socket whose every operation ends at the deadline."""
+
+    def __init__(self, inner: httpcore2.NetworkStream, backend: _Backend) -> None:
+        self._inner = inner
+        self._backend = backend
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._inner.read(max(max_bytes, READ_BYTES), self._backend.deadline.left())
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._inner.write(buffer, self._backend.deadline.left())
+
+    def close(self) -> None:
+        self._backend.streams.discard(self)
+        self._inner.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore2.NetworkStream:
+        left = self._backend.deadline.left(CONNECT)
+        return self._backend.track(self._inner.start_tls(ssl_context, server_hostname, left))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
+
+    def abort(self) -> None:
+        """Make a read in another thread end at once."""
+        with suppress(OSError, AttributeError):
+            self._inner.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+
+
+class _Backend(httpcore2.NetworkBackend):
+    """Opens sockets that obey the deadline, and can be aborted."""
+
+    def __init__(self) -> None:
+        self.deadline = Deadline()
+        self.streams: set[_Stream] = set()
+        self._inner = httpcore2.SyncBackend()
+
+    def track(self, inner: httpcore2.NetworkStream) -> _Stream:
+        stream = _Stream(inner, self)
+        self.streams.add(stream)
+        return stream
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> httpcore2.NetworkStream:
+        left = self.deadline.left(CONNECT)
+        return self.track(self._inner.connect_tcp(host, port, left, local_address, socket_options))
+
+
+class _Body(httpx2.SyncByteStream):
+    """Hands through the pieces of a body; keeps nothing."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._stream
+
+    def close(self) -> None:
+        if hasattr(self._stream, "close"):
+            self._stream.close()
+
+
+class Transport(httpx2.BaseTransport):
+    """
+    HTTP/1.1 with kept-alive connections, TLS verified against the system's certificates.
+
+    Proxies come from the environment (``HTTPS_PROXY``, ``NO_PROXY`` …), read once. One
+    thread at a time sends; `abort` is for any thread. Raises what httpcore2 raises.
+    """
+
+    def __init__(self, url: str, *, ssl_context: ssl.SSLContext | None = None) -> None:
+        self._backend = _Backend()
+        self.deadline = self._backend.deadline
+        self._pool = httpcore2.ConnectionPool(
+            ssl_context=ssl_context or httpcore2.default_ssl_context(),
+            proxy=_proxy(httpx2.URL(url)),
+            max_connections=4,
+            keepalive_expiry=60.0,
+            network_backend=self._backend,
+        )
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send *request*, return the head of the response; the body is read later."""
+        response = self._pool.handle_request(
+            httpcore2.Request(
+                method=request.method,
+                url=httpcore2.URL(
+                    scheme=request.url.raw_scheme,
+                    host=request.url.raw_host,
+                    port=request.url.port,
+                    target=request.url.raw_path,
+                ),
+                headers=request.headers.raw,
+            )
+        )
+        return httpx2.Response(
+            status_code=response.status,
+            headers=response.headers,
+            stream=_Body(response.stream),
+            extensions=response.extensions,
+        )
+
+    def abort(self) -> None:
+        """Break off every exchange under way."""
+        for stream in list(self._backend.streams):
+            stream.abort()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.close()
+
+
+def _proxy(url: httpx2.URL) -> httpcore2.Proxy | None:
+    found = urllib.request.getproxies().get(url.scheme)
+    if not found or urllib.request.proxy_bypass(url.host):
+        return None
+    return httpcore2.Proxy(found if "://" in found else f"http://{found}")
