@@ -75,7 +75,9 @@ class Consumer:
         acked, _, done = self.cursor.mark
         with self._log.lock:
             bases = [s.base for s in self._log.segments if s.base <= acked + 1]
-            base = bases[-1] if bases else 0
+        base = bases[-1] if bases else 0
+        # Without a cursor, what was removed before is nobody's loss.
+        knows = acked > 0 or base > 0
         place = Place(base, seg.HEADER.size, done)
         for segment, found in self._log.scan(base, seg.HEADER.size, verify=False):
             if isinstance(found, End):
@@ -85,7 +87,7 @@ class Consumer:
             if found.header.seq > acked:
                 # An older copy of the log, or a log that lost its end, may know less.
                 before = found.header.before
-                return place._replace(done=before if not acked else min(done, before))
+                return place._replace(done=min(done, before) if knows else before)
             place = Place(segment.base, found.end, done)
         return place._replace(done=Totals())
 
@@ -253,7 +255,7 @@ class _Reading:
         """Report what is damaged or missing between the last record and this place."""
         lost = (self._done, before)
         for i, (where, bad) in enumerate(self._bad):
-            self._quarantine.records(where, [bad], lost if i == 0 else (before, before))
+            self._quarantine.record(where, bad, lost if i == 0 else (before, before))
         if not self._bad and before.batches > self._done.batches:
             note = "records before this place are not there"
             batches, rows = before.batches - self._done.batches, before.rows - self._done.rows

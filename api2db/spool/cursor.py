@@ -73,10 +73,13 @@ class Cursor:
     @classmethod
     def load(cls, fs: Fs, path: Path, queue: bytes) -> Cursor:
         """
-        Read a cursor that exists.
+        Read a cursor that exists, and make what it says durable once more.
+
+        A process whose sync failed leaves a mark that can be read and is not on the disk;
+        nothing may be removed because of it.
 
         Raises:
-            OSError: It cannot be read.
+            OSError: It cannot be read or written.
         """
         cursor = cls(fs, path, queue)
         fd = fs.open(path, write=True)
@@ -89,6 +92,7 @@ class Cursor:
             fs.pwrite(fd, bytes(SIZE - len(raw)), len(raw))
             fs.fsync(fd)
         cursor._fd = fd
+        cursor.store(cursor.mark)
         return cursor
 
     @classmethod
@@ -105,7 +109,7 @@ class Cursor:
             fs.unlink(temporary)
         fd = fs.create(temporary)
         try:
-            data = _pack(1, mark, queue).ljust(SIZE, b"\0")
+            data = _pack(0, mark, queue).ljust(SIZE, b"\0")
             if fs.pwrite(fd, data, 0) != SIZE:
                 raise OSError(errno.ENOSPC, "no room for a cursor")
             fs.fsync(fd)
@@ -114,7 +118,7 @@ class Cursor:
         except OSError:
             fs.close(fd)
             raise
-        cursor.mark, cursor._generation, cursor._fd = mark, 1, fd
+        cursor.mark, cursor._fd = mark, fd
         return cursor
 
     def store(self, mark: Mark) -> None:

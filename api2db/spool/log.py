@@ -222,7 +222,9 @@ class Log:
             if self._fs.pwritev(self._fd, buffers, active.end) != size:
                 raise OSError(errno.ENOSPC, "the disk is full")
         except OSError:
+            # Synced, so that no later crash brings back a part of what was refused.
             self._fs.ftruncate(self._fd, active.end)
+            self._fs.fdatasync(self._fd)
             self._must_roll = False
             raise
         crash_point("spool.before_fsync")

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from api2db.spool.record import DATA
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from api2db.files.fs import Fs
@@ -75,49 +74,53 @@ class Quarantine:
         self._fs = fs
         self._folder = folder
         self._lock = threading.Lock()
-        self._seen: set[tuple[str, str, int]] = set()
+        self._places: dict[tuple[str, str, int], int] = {}
 
     def report(self, damage: Damage) -> None:
-        """Count *damage* once per place, log it, and add it to ``report.json``."""
+        """
+        Count *damage* once per place, log it, and add it to ``report.json``.
+
+        A second report of a place counts if it knows of more that is lost.
+        """
         place = (damage.kind, damage.where, damage.offset)
         with self._lock:
-            if place in self._seen:
+            known = self._places.setdefault(place, len(self.found))
+            if known == len(self.found):
+                self.found.append(damage)
+            elif damage.batches > self.found[known].batches:
+                self.found[known] = damage
+            else:
                 return
-            self._seen.add(place)
-            self.found.append(damage)
             logger.error(
                 "spool_damaged", extra={"spool": str(self._folder.parent), **asdict(damage)}
             )
             self._add_to_report(damage)
 
-    def records(
-        self, segment: Segment, bad: Sequence[Bad], lost: tuple[Totals, Totals] | None = None
-    ) -> None:
+    def record(self, segment: Segment, bad: Bad, lost: tuple[Totals, Totals] | None = None) -> None:
         """
         Keep and report damaged bytes of a segment.
 
         Args:
-            lost: Totals before and after what is damaged, where they are known; the first
-                of *bad* is charged with all of it. Else the headers are believed.
+            lost: Totals before and after what is damaged, where they are known; else the
+                header is believed, if that is good.
         """
-        for i, found in enumerate(bad):
-            batches = rows = 0
-            if lost is not None and i == 0:
-                batches, rows = lost[1].batches - lost[0].batches, lost[1].rows - lost[0].rows
-            elif lost is None and found.header is not None:
-                batches, rows = int(found.header.kind == DATA), found.header.rows
-            self.report(
-                Damage(
-                    "record",
-                    f"seg/{segment.path.name}",
-                    found.offset,
-                    found.end - found.offset,
-                    max(0, batches),
-                    max(0, rows),
-                    note="the bytes are no record",
-                    saved=self.keep(segment.path, found.offset, found.end),
-                )
+        batches = rows = 0
+        if lost is not None:
+            batches, rows = lost[1].batches - lost[0].batches, lost[1].rows - lost[0].rows
+        elif bad.header is not None:
+            batches, rows = int(bad.header.kind == DATA), bad.header.rows
+        self.report(
+            Damage(
+                "record",
+                f"seg/{segment.path.name}",
+                bad.offset,
+                bad.end - bad.offset,
+                max(0, batches),
+                max(0, rows),
+                note="the bytes are no record",
+                saved=self.keep(segment.path, bad.offset, bad.end),
             )
+        )
 
     def keep(self, path: Path, offset: int, end: int) -> str:
         """

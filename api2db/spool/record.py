@@ -219,13 +219,13 @@ def encode(record: Record) -> Body:
     """
     rows = record.rows if record.rows is not None and record.rows.num_rows else None
     poll = record.poll.encode()
-    plain = b"" if rows is None else _to_ipc(rows)
-    if len(record.state) > MAX_STATE or len(plain) > MAX_PAYLOAD or len(poll) > 0xFFFF:
+    plain = pa.py_buffer(b"") if rows is None else _to_ipc(rows)
+    if len(record.state) > MAX_STATE or plain.size > MAX_PAYLOAD or len(poll) > 0xFFFF:
         raise SpoolFailed(
-            f"a record is too large: {len(record.state)} bytes of state, {len(plain)} of rows",
+            f"a record is too large: {len(record.state)} bytes of state, {plain.size} of rows",
             hint=f"the limits are {MAX_STATE} and {MAX_PAYLOAD}; fetch smaller pages",
         )
-    state, state_zstd = _compress(record.state)
+    state, state_zstd = _compress(pa.py_buffer(record.state))
     payload, payload_zstd = _compress(plain)
     flags = payload_zstd * ZSTD_PAYLOAD | state_zstd * ZSTD_STATE | record.last * LAST
     parts = (poll, state, payload)
@@ -235,7 +235,7 @@ def encode(record: Record) -> Body:
         parts=parts,
         rows=0 if rows is None else rows.num_rows,
         state_raw=len(record.state),
-        payload_raw=len(plain),
+        payload_raw=plain.size,
         hold=record.hold or 0,
         state=record.state,
         crc=crc_of(parts),
@@ -284,16 +284,17 @@ def decode(header: Header, body: bytes) -> Batch:
     )
 
 
-def _to_ipc(rows: pa.RecordBatch) -> bytes:
+def _to_ipc(rows: pa.RecordBatch) -> pa.Buffer:
     out = pa.BufferOutputStream()
     with pa.ipc.new_stream(out, rows.schema) as writer:
         writer.write_batch(rows)
-    return out.getvalue().to_pybytes()
+    return out.getvalue()
 
 
-def _compress(data: bytes) -> tuple[bytes, bool]:
+def _compress(data: pa.Buffer) -> tuple[bytes, bool]:
     """Return *data* as stored, and whether it is compressed."""
-    if len(data) <= COMPRESS_ABOVE:
-        return data, False
-    packed: bytes = pa.Codec("zstd", LEVEL).compress(data, asbytes=True)
-    return (packed, True) if len(packed) < len(data) else (data, False)
+    if data.size > COMPRESS_ABOVE:
+        packed: bytes = pa.Codec("zstd", LEVEL).compress(data, asbytes=True)
+        if len(packed) < data.size:
+            return packed, True
+    return data.to_pybytes(), False

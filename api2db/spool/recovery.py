@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from api2db.files.fs import Fs
     from api2db.spool.quarantine import Quarantine
+    from api2db.spool.record import Totals
     from api2db.spool.segment import SegmentHeader
 
 logger = logging.getLogger(__name__)
@@ -157,6 +158,15 @@ def _newest_in(fs: Fs, segment: Segment) -> Good | None:
         fs.close(fd)
 
 
+@dataclass(slots=True)
+class _Doubt:
+    """Bytes that are no record, and the totals before and after them, where a record tells."""
+
+    bad: Bad
+    before: Totals | None
+    after: Totals | None = None
+
+
 class _Tail:
     """The end of the last segment."""
 
@@ -175,24 +185,32 @@ class _Tail:
             seq = safe.header.seq + 1 if safe is not None else segment.base
             # A segment gets its name when its first record is durable.
             if doubtful and (self._proven >= seq or safe is None):
-                self._quarantine.records(segment, doubtful)
+                self._report(doubtful)
             elif doubtful:
                 newest = safe
-                self._set_aside(doubtful)
+                self._set_aside(doubtful[0].bad)
             segment.end = newest.end if newest is not None else seg.HEADER.size
             if newest is None:
                 found.must_roll = True
-            elif segment.size > segment.end:
-                with suppress(OSError):
-                    self._fs.ftruncate(fd, segment.end)
-                    self._fs.fsync(fd)
-                    segment.size = segment.end
-                found.must_roll = segment.size != segment.end
+            else:
+                found.must_roll = not self._cut(fd)
         finally:
             self._fs.close(fd)
         return newest
 
-    def _newest(self, fd: int) -> tuple[Good | None, Good | None, list[Bad]]:
+    def _cut(self, fd: int) -> bool:
+        """End the file with the newest record; return whether it can be appended to."""
+        segment = self._segment
+        with suppress(OSError):
+            if segment.size > segment.end:
+                self._fs.ftruncate(fd, segment.end)
+            # What the last process cut off must be gone before anything is written there.
+            self._fs.fsync(fd)
+            segment.size = segment.end
+            return True
+        return False
+
+    def _newest(self, fd: int) -> tuple[Good | None, Good | None, list[_Doubt]]:
         """
         Return the newest record before all doubtful bytes, the newest of all, the doubtful bytes.
 
@@ -200,25 +218,35 @@ class _Tail:
         """
         safe: Good | None = None
         newest: Good | None = None
-        doubtful: list[Bad] = []
+        doubtful: list[_Doubt] = []
         segment = self._segment
         walk = seg.walk(self._fs, fd, segment, seg.HEADER.size, segment.size, verify=True)
         for found in walk:
             if isinstance(found, Bad):
-                doubtful.append(found)
+                doubtful.append(_Doubt(found, newest.header.after if newest else None))
                 continue
             newest = found
-            if doubtful and found.header.group > doubtful[0].offset:
-                self._quarantine.records(segment, doubtful)
+            for i, doubt in enumerate(d for d in doubtful if d.after is None):
+                doubt.after = found.header.before
+                if i:  # what is missing is charged to the first
+                    doubt.before = doubt.after
+            if doubtful and found.header.group > doubtful[0].bad.offset:
+                self._report(doubtful)
                 doubtful = []
             if not doubtful:
                 safe = found
         return safe, newest, doubtful
 
-    def _set_aside(self, doubtful: list[Bad]) -> None:
+    def _report(self, doubtful: list[_Doubt]) -> None:
+        for doubt in doubtful:
+            lost = None
+            if doubt.before is not None and doubt.after is not None:
+                lost = (doubt.before, doubt.after)
+            self._quarantine.record(self._segment, doubt.bad, lost)
+
+    def _set_aside(self, first: Bad) -> None:
         """Keep a copy of what is cut away, unless it is a record that was not written to its end."""
-        first, end = doubtful[0], self._segment.size
-        header = first.header
+        end, header = self._segment.size, first.header
         length = header.length if header is not None else fmt.HEADER.size
         if first.end == end and first.offset + length > end:
             return

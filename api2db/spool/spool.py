@@ -149,6 +149,8 @@ class Spool:
         files = list_segments(fs, folder / "seg")
         quarantine = Quarantine(fs, folder / "quarantine")
         queue = open_queue(fs, folder, files, quarantine)
+        for path in (folder, folder / "seg", folder / "cur"):
+            fs.fsync_dir(path)  # a process whose sync failed leaves names that a crash takes back
         ballast = Ballast(fs, folder / "ballast", min(BALLAST, quota // 16))
         cursors = open_cursors(fs, folder, queue, streams, ballast, quarantine)
         log = open_log(

@@ -1,0 +1,427 @@
+"""
+The state machine: what a spool may do, whatever the disk does.
+
+Run it by hand with ``python -m tests.model.machine EXAMPLES``.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+
+from api2db.core.clock import SystemClock
+from api2db.core.errors import SpoolError
+from api2db.core.ids import Timestamps
+from api2db.spool import record as fmt
+from api2db.spool import segment as seg
+from api2db.spool.spool import Record, Spool
+from tests.model.crash_fs import Crash, CrashFs, Fault
+
+STREAMS = ("a", "b", "c")
+FOLDER = Path("/spool/orders")
+ALL: dict[str, Any] = {"batches": 10**6, "rows": 10**9, "bytes": 10**9}
+
+
+@dataclass(frozen=True)
+class Item:
+    """A record that was put, or that somebody tried to put."""
+
+    number: int
+    is_data: bool
+    size: int
+    hold: int
+    seq: int = 0
+
+    @property
+    def state(self) -> bytes:
+        """The state that it carries; no two items have the same."""
+        return b"state-%d" % self.number
+
+    def rows(self) -> pa.RecordBatch | None:
+        """The rows that it carries; no two items have the same."""
+        if not self.is_data:
+            return None
+        text = random.Random(self.number).randbytes(self.size).hex()
+        n = self.number % 3 + 1
+        return pa.record_batch({"v": [self.number] * n, "t": [text] * n})
+
+    def record(self) -> Record:
+        """What is put."""
+        return Record(self.rows(), self.state, poll="p", hold=self.hold or None)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A record as a scan finds it."""
+
+    path: Path
+    offset: int
+    end: int
+    seq: int
+    is_data: bool
+    state: bytes
+    hold: int
+
+
+class SpoolMachine(RuleBasedStateMachine):
+    """
+    Puts, reads, acknowledges, breaks and restarts a spool, and knows what must be in it.
+
+    Attributes:
+        items: Accepted records, oldest first, that a stream or a hold may still need.
+        limbo: Records whose put failed or was cut off since the last that succeeded: they
+            may turn up after a crash, in this order.
+        acked: What each stream has acknowledged.
+        maybe: Acknowledgements that failed: durable or not.
+        lost: Seqs of records that were damaged.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fs = CrashFs()
+        self.items: list[Item] = []
+        self.limbo: list[Item] = []
+        self.acked = dict.fromkeys(STREAMS, 0)
+        self.maybe: dict[str, set[int]] = {stream: set() for stream in STREAMS}
+        self.lost: set[int] = set()
+        self.number = 0
+        self.state: bytes | None = b""
+        self.hold = 0
+        self.greatest_timestamp = 0
+        self.flipped = False
+
+    @initialize(
+        seed=st.integers(0, 2**32),
+        segment_bytes=st.sampled_from([400, 2000, 10**6]),
+        compress_above=st.sampled_from([400, 10**6]),
+    )
+    def start(self, seed: int, segment_bytes: int, compress_above: int) -> None:
+        self.fs = CrashFs(seed)
+        self.segment_bytes = segment_bytes
+        fmt.COMPRESS_ABOVE = compress_above
+        self._open()
+
+    def _open(self) -> None:
+        self.timestamps = Timestamps(SystemClock())
+        self.spool = Spool.open(
+            FOLDER,
+            streams=STREAMS,
+            timestamps=self.timestamps,
+            clock=SystemClock(),
+            fs=self.fs,
+            quota=10**8,
+            segment_bytes=self.segment_bytes,
+        )
+
+    # -- puts ----------------------------------------------------------------------
+
+    def _items(self, sizes: list[int | None], holding: str) -> list[Item]:
+        found = []
+        for size in sizes:
+            self.number += 1
+            hold = {"none": 0, "same": self.hold, "new": self.spool.next_seq}[holding]
+            found.append(Item(self.number, size is not None, size or 0, hold))
+        return found
+
+    def _put(self, items: list[Item]) -> None:
+        """Put items as one group, as a leader does for threads that wait."""
+        bodies = [fmt.encode(item.record()) for item in items]
+        results = self.spool._log.write(bodies)
+        for item, result in zip(items, results, strict=True):
+            if isinstance(result, Exception):
+                assert isinstance(result, SpoolError), result
+                self.limbo.append(item)
+                continue
+            assert result.timestamp_ns > self.greatest_timestamp
+            self.greatest_timestamp = result.timestamp_ns
+            assert not self.items or result.seq > self.items[-1].seq
+            self._accept(item, result.seq)
+            self.limbo.clear()
+
+    def _accept(self, item: Item, seq: int) -> None:
+        known = Item(item.number, item.is_data, item.size, item.hold, seq)
+        self.items.append(known)
+        self.state, self.hold = known.state, known.hold
+
+    sizes = st.lists(st.one_of(st.none(), st.integers(0, 400)), min_size=1, max_size=4)
+    holding = st.sampled_from(["none", "none", "same", "new"])
+
+    @rule(sizes=sizes, holding=holding)
+    def put(self, sizes: list[int | None], holding: str) -> None:
+        before = len(self.limbo)
+        self._put(self._items(sizes, holding))
+        assert len(self.limbo) in (0, before), "a put failed on a good disk"
+
+    @rule(sizes=sizes, holding=holding, room=st.integers(0, 2500))
+    def put_on_full_disk(self, sizes: list[int | None], holding: str, room: int) -> None:
+        self.fs.capacity = self.fs.used() + room
+        self._put(self._items(sizes, holding))
+        self._nothing_failed_but_puts()
+        self.fs.capacity = None
+
+    @rule(sizes=sizes, holding=holding, after=st.integers(0, 8))
+    def put_on_broken_disk(self, sizes: list[int | None], holding: str, after: int) -> None:
+        self.fs.fault = Fault(after, "eio")
+        self._put(self._items(sizes, holding))
+        self.fs.fault = None
+
+    @rule(sizes=sizes, holding=holding, after=st.integers(0, 8))
+    def crash_in_put(self, sizes: list[int | None], holding: str, after: int) -> None:
+        items = self._items(sizes, holding)
+        self.fs.fault = Fault(after, "crash")
+        try:
+            self._put(items)
+        except Crash:
+            self.limbo += items
+        self._crash()
+
+    def _nothing_failed_but_puts(self) -> None:
+        """Acknowledging works on a full disk."""
+        for stream in STREAMS:
+            pending = self._pending(stream)
+            if pending and not self.lost:
+                self.spool.ack(stream, pending[0].seq)
+                self._has_acked(stream, pending[0].seq)
+                return
+
+    # -- reading and acknowledging ---------------------------------------------------
+
+    def _pending(self, stream: str) -> list[Item]:
+        acked = self.acked[stream]
+        return [i for i in self.items if i.is_data and i.seq > acked and i.seq not in self.lost]
+
+    def _check(self, batches: list[Any], expected: list[Item]) -> None:
+        assert [b.seq for b in batches] == [i.seq for i in expected]
+        for batch, item in zip(batches, expected, strict=True):
+            assert batch.rows.equals(item.rows())
+            assert batch.poll == "p"
+
+    @rule(stream=st.sampled_from(STREAMS), n=st.integers(1, 5), twice=st.booleans())
+    def read(self, stream: str, n: int, twice: bool) -> None:
+        for _ in range(1 + twice):
+            self._check(self.spool.read(stream, batches=n), self._pending(stream)[:n])
+
+    @rule(stream=st.sampled_from(STREAMS), n=st.integers(1, 9), back=st.integers(0, 3))
+    def read_and_ack(self, stream: str, n: int, back: int) -> None:
+        batches = self.spool.read(stream, batches=n)
+        self._check(batches, self._pending(stream)[:n])
+        if batches:
+            seq = batches[max(0, len(batches) - 1 - back)].seq
+            self.spool.ack(stream, seq)
+            self._has_acked(stream, seq)
+            self._nothing_is_kept_for_nobody()
+
+    @rule(stream=st.sampled_from(STREAMS), n=st.integers(1, 5), after=st.integers(0, 4))
+    def ack_unread_on_broken_disk(self, stream: str, n: int, after: int) -> None:
+        pending = self._pending(stream)[:n]
+        if not pending:
+            return
+        self.fs.fault = Fault(after, "eio")
+        try:
+            self.spool.ack(stream, pending[-1].seq)
+        except SpoolError:
+            self.maybe[stream].add(pending[-1].seq)
+        else:
+            self._has_acked(stream, pending[-1].seq)
+        self.fs.fault = None
+
+    @rule(stream=st.sampled_from(STREAMS), n=st.integers(1, 5), after=st.integers(0, 4))
+    def crash_in_ack(self, stream: str, n: int, after: int) -> None:
+        pending = self._pending(stream)[:n]
+        if not pending:
+            return
+        self.fs.fault = Fault(after, "crash")
+        try:
+            self.spool.ack(stream, pending[-1].seq)
+        except Crash:
+            self.maybe[stream].add(pending[-1].seq)
+        else:
+            self._has_acked(stream, pending[-1].seq)
+        self._crash()
+
+    def _has_acked(self, stream: str, seq: int) -> None:
+        self.acked[stream] = seq
+        self.maybe[stream] = set()
+
+    def _nothing_is_kept_for_nobody(self) -> None:
+        if self.flipped or self.limbo:
+            return
+        needed = [p[0].seq for s in STREAMS if (p := self._pending(s))]
+        needed += [self.hold] if self.hold else []
+        segments = self.spool._log.segments
+        if len(segments) > 1:
+            assert needed, "segments are kept though nobody needs them"
+            assert segments[1].base > min(needed), "a segment is kept that nobody needs"
+
+    # -- restarts --------------------------------------------------------------------
+
+    @rule()
+    def crash(self) -> None:
+        self._crash()
+
+    def _crash(self) -> None:
+        self.fs.restart()
+        self._restart()
+
+    @rule()
+    def close_and_open(self) -> None:
+        self.spool.close()
+        self._restart()
+
+    @rule(after=st.integers(0, 12), kind=st.sampled_from(["crash", "eio"]))
+    def break_the_start(self, after: int, kind: str) -> None:
+        self.fs.restart()
+        self.fs.fault = Fault(after, kind)
+        with suppress(Crash, SpoolError):
+            self._open()
+        self._crash()
+
+    def _restart(self) -> None:
+        self._open()
+        for stream in STREAMS:
+            acked = self.spool._consumers[stream].cursor.mark.acked
+            assert acked in {self.acked[stream], *self.maybe[stream]}, "a cursor is wrong"
+            self.acked[stream] = acked
+            self.maybe[stream] = set()
+        self._take_over_limbo()
+        if not self.flipped:
+            assert not self.spool.damage, self.spool.damage
+        if self.state is None:  # a segment that could not be removed may still know an older one
+            self.state = self.spool.state
+        assert self.spool.state == self.state
+        self.greatest_timestamp = max(self.greatest_timestamp, 0)
+        for stream in STREAMS:
+            self._check(self.spool.read(stream, **ALL), self._pending(stream))
+
+    def _take_over_limbo(self) -> None:
+        """Records in limbo may have become durable: any of them, in order, whole."""
+        newest = self.items[-1].seq if self.items else 0
+        new = [f for f in self._scan() if f.seq > newest]
+        limbo = {item.state: item for item in self.limbo}
+        order = [item.state for item in self.limbo]
+        for found in new:
+            if found.state == self.state or found.seq in self.lost:
+                continue
+            assert found.state in limbo, "a record that nobody put"
+            item = limbo[found.state]
+            assert order.index(item.state) >= 0
+            order = order[order.index(item.state) + 1 :]
+            self._accept(item, found.seq)
+        self.limbo.clear()
+
+    def _scan(self) -> list[Found]:
+        """Return every good record on disk."""
+        log, found = self.spool._log, []
+        for segment, got in log.scan(0, seg.HEADER.size, verify=True):
+            if isinstance(got, seg.Good):
+                header = got.header
+                assert got.body is not None
+                state = fmt.state_of(header, got.body)
+                is_data = header.kind == fmt.DATA
+                found.append(
+                    Found(
+                        segment.path, got.offset, got.end, header.seq, is_data, state, header.hold
+                    )
+                )
+        return found
+
+    # -- damage ----------------------------------------------------------------------
+
+    @rule(pick=st.integers(0, 10**6), place=st.floats(0, 0.999), bit=st.integers(0, 7))
+    def flip_a_bit(self, pick: int, place: float, bit: int) -> None:
+        """Damage one record while the spool is closed; exactly that one is lost."""
+        found = self._scan()
+        if not found:
+            return
+        self.spool.close()
+        hit = found[pick % len(found)]
+        inode = self.fs.names[hit.path]
+        offset = hit.offset + int((hit.end - hit.offset) * place)
+        inode.view[offset] ^= 1 << bit
+        inode.durable[offset] ^= 1 << bit
+        left = [f for f in found if f != hit]
+        self.flipped = True
+        self.lost.add(hit.seq)
+        self.state = left[-1].state if left else None
+        self.hold = left[-1].hold if left else 0
+        self.limbo.clear()
+        needed = hit.is_data and any(self.acked[s] < hit.seq for s in STREAMS)
+        self._restart()
+        newest = hit == found[-1]
+        if needed or newest:
+            assert self.spool.damage, "damage was not reported"
+        if needed and not newest:
+            assert sum(d.batches for d in self.spool.damage) >= 1
+        assert all(d.saved for d in self.spool.damage if d.kind == "record")
+
+    # -- always ----------------------------------------------------------------------
+
+    @invariant()
+    def depth_is_right(self) -> None:
+        if not hasattr(self, "spool"):
+            return
+        for stream in STREAMS:
+            pending, depth = self._pending(stream), self.spool.depth(stream)
+            rows = sum(item.number % 3 + 1 for item in pending)
+            if not self.lost:
+                assert (depth.batches, depth.rows) == (len(pending), rows)
+                assert (depth.oldest_at is None) == (not pending)
+            else:
+                assert depth.batches >= len(pending)
+
+    @invariant()
+    def state_is_the_newest(self) -> None:
+        if hasattr(self, "spool"):
+            assert self.spool.state == self.state
+
+    @invariant()
+    def held_records_are_there(self) -> None:
+        if not hasattr(self, "spool") or not self.hold:
+            return
+        held = [
+            i for i in self.items if i.is_data and i.seq >= self.hold and i.seq not in self.lost
+        ]
+        self._check(list(self.spool.poll("p", self.hold)), held)
+
+
+def run(examples: int, steps: int = 30, *, derandomize: bool = False) -> None:
+    """
+    Run the machine; raise if it finds a fault.
+
+    Args:
+        derandomize: Take the same examples each time.
+    """
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        SpoolMachine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            derandomize=derandomize,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+            phases=(Phase.generate,),
+        ),
+    )
+
+
+if __name__ == "__main__":
+    logging.disable(logging.CRITICAL)
+    run(int(sys.argv[1]))
+    print(f"passed {sys.argv[1]} examples")
