@@ -1,0 +1,55 @@
+"""Which class writes to which kind of target; drivers are imported here, when asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from api2db.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from api2db.sink.base import Delivery, Sink
+
+#: URL scheme -> module, class, extra that brings the driver.
+_SCHEMES = {
+    "postgresql": ("postgresql", "PostgresSink", "postgresql"),
+    "postgres": ("postgresql", "PostgresSink", "postgresql"),
+    "sqlite": ("sqlite", "SqliteSink", ""),
+}
+
+
+def make_sink(url: str | None, local: Path | None, delivery: Delivery, *, base: Path) -> Sink:
+    """
+    Return the sink of a target, not opened.
+
+    Args:
+        url: URL of a database; or
+        local: a folder for files.
+        base: Folder at which a relative path in *url* begins.
+
+    Raises:
+        ConfigError: The kind of target is unknown, or its driver is not installed.
+    """
+    if local is not None:
+        from api2db.sink.local import LocalSink
+
+        return LocalSink(local, delivery)
+    assert url is not None
+    scheme = url.partition(":")[0].partition("+")[0].lower()
+    if scheme not in _SCHEMES:
+        known = ", ".join(sorted({module for module, _, _ in _SCHEMES.values()}))
+        raise ConfigError(f"unknown kind of target {scheme!r}", hint=f"there are {known}")
+    module, name, extra = _SCHEMES[scheme]
+    try:
+        found = import_module(f"api2db.sink.{module}")
+    except ImportError as exc:
+        raise ConfigError(
+            f"the stream {delivery.stream!r} needs a driver: {exc.name} is not installed",
+            hint=f"pip install 'api2db[{extra}]>=2'",
+        ) from exc
+    if module == "sqlite":
+        return found.SqliteSink(url, delivery, base=base)  # type: ignore[no-any-return]
+    sink: Sink = getattr(found, name)(url, delivery)
+    return sink
