@@ -133,9 +133,9 @@ class HttpSource(Source):
         url = httpx2.URL(request.url)
         for name, value in (*request.params, *(self._auth.params if self._auth else ())):
             url = url.copy_add_param(name, value)
-        home = paging.origin(self._url)
+        home = paging.origin(httpx2.URL(self._url))
         for _ in range(REDIRECTS + 1):
-            ours = paging.origin(str(url)) == home
+            ours = paging.origin(url) == home
             headers = {**self._headers, **(self._credentials if ours else {})}
             try:
                 response = self._client.send(
@@ -162,7 +162,7 @@ class HttpSource(Source):
                 status=response.status_code,
                 hint="put the right URL into 'get'",
             )
-        if self._auth and self._auth.params and paging.origin(str(after)) != paging.origin(self._url):
+        if self._auth and paging.origin(after) != paging.origin(httpx2.URL(self._url)):
             for name, _ in self._auth.params:
                 after = after.copy_remove_param(name)
         return after

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import urldefrag, urljoin, urlsplit
+from urllib.parse import urldefrag, urljoin
+
+import httpx2
 
 from api2db.core.errors import FormError, PageLoop
 from api2db.ingest.source import Request
@@ -43,7 +45,9 @@ def first(
     return Request(url, tuple(pairs))
 
 
-def following(pages: Pages | None, base: Request, request: Request, cursor: object) -> Request | None:
+def following(
+    pages: Pages | None, base: Request, request: Request, cursor: object
+) -> Request | None:
     """
     Return the request after *request*, None if that was the last page.
 
@@ -63,6 +67,8 @@ def following(pages: Pages | None, base: Request, request: Request, cursor: obje
             f"the value at {pages.path!r} is a {kind}, not a text or a whole number",
             hint="check 'pages'",
         )
+    if isinstance(cursor, str) and not _is_text(cursor):
+        raise FormError(f"the value at {pages.path!r} holds half a character")
     if pages.kind == "cursor":
         kept = [pair for pair in base.params if pair[0] != pages.param]
         after = Request(base.url, (*kept, (pages.param, str(cursor))))
@@ -78,23 +84,35 @@ def following(pages: Pages | None, base: Request, request: Request, cursor: obje
 
 def _link(current: str, link: str) -> str:
     """Return the absolute URL of *link*, if it stays with the API: credentials go with it."""
-    url = urldefrag(urljoin(current, link)).url
-    if origin(url) != origin(current):
+    try:
+        url = httpx2.URL(urldefrag(urljoin(current, link.strip())).url)
+    except (httpx2.InvalidURL, ValueError) as exc:
+        raise FormError("the link to the next page is not a URL", hint="check 'pages'") from exc
+    if origin(url) != origin(httpx2.URL(current)):
         raise FormError(
-            f"the next page leads to {'://'.join(origin(url)[:2])}, away from the API",
+            f"the next page leads to {url.scheme}://{url.host}, away from the API",
             hint="api2db follows links to the same scheme, host and port only",
         )
-    return url
+    # Links lie in the checkpoint: no user and password there.
+    return str(url.copy_with(userinfo=b"") if url.userinfo else url)
 
 
-def origin(url: str) -> tuple[str, str, int | None]:
-    """Return scheme, host and port of *url*, with the scheme's own port spelled out."""
+def origin(url: httpx2.URL) -> tuple[str, str, int | None]:
+    """
+    Return scheme, host and port of *url*, with the scheme's own port spelled out.
+
+    The URL is the one that is sent: a second parser might see another host in it.
+    """
+    return url.scheme, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme)
+
+
+def _is_text(value: str) -> bool:
+    """Return False for lone surrogates, which no URL can hold."""
     try:
-        parts = urlsplit(url)
-        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-    except ValueError as exc:
-        raise FormError("the link to the next page is not a URL", hint="check 'pages'") from exc
-    return parts.scheme.lower(), (parts.hostname or "").lower(), port
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _text(value: object) -> str:
