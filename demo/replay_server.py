@@ -7,7 +7,7 @@ is over it comes again, seven days later and under new ids, so the replay never 
 
 ``GET /quakes[?updatedafter=MS][&cursor=C]`` with a bearer token gives a GeoJSON page of the
 current versions, oldest change first, ``updatedafter`` included; ``metadata.next`` is the
-cursor of the next page. Every 23rd request is answered with 429, every 31st with a body
+cursor of the next page. Every 13th request is answered with 429, every 19th with a body
 that breaks off. `Replay` keeps a ledger of every version that it handed out whole.
 """
 
@@ -108,7 +108,7 @@ class Replay:
             self._requests += 1
             if self._frozen:
                 return None
-            for every, name in ((23, "429"), (31, "broken body")):
+            for every, name in ((13, "429"), (19, "broken body")):
                 if self._requests % every == 0:
                     self.faults[name] += 1
                     return name
