@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -72,7 +72,7 @@ class Load:
     """
 
     batches: Sequence[Batch]
-    columns: dict[str, pa.ChunkedArray]
+    columns: dict[str, pa.ChunkedArray[Any]]
 
     @classmethod
     def of(cls, batches: Sequence[Batch], names: Iterable[str]) -> Load:
@@ -89,7 +89,7 @@ class Load:
                 else pa.nulls(b.rows.num_rows, wide)
                 for b in batches
             ]
-            columns[name] = pa.chunked_array(chunks, wide)
+            columns[name] = _chunked(chunks, wide)
         return cls(batches, columns)
 
     @property
@@ -120,7 +120,7 @@ class Load:
             if values is None:
                 return {i: f"the key {key!r} is missing" for i in range(self.num_rows)}
             if values.null_count:
-                for i in pc.indices_nonzero(values.is_null()).to_pylist():
+                for i in where(values.is_null()):
                     bad[i] = f"the key {key!r} is NULL"
         return bad
 
@@ -135,29 +135,39 @@ class Load:
         return Load(self.batches, {name: col.take(rows) for name, col in self.columns.items()})
 
 
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _plain(column: pa.ChunkedArray[Any]) -> pa.ChunkedArray[Any]:
     """Return *column* without an extension type, for kernels that know none."""
     if isinstance(column.type, pa.BaseExtensionType):
-        storage = [chunk.storage for chunk in column.chunks]
-        return pa.chunked_array(storage, column.type.storage_type)
+        chunks: list[Any] = column.chunks
+        return _chunked([chunk.storage for chunk in chunks], column.type.storage_type)
     return column
 
 
-def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _chunked(chunks: list[Any], type_: pa.DataType) -> pa.ChunkedArray[Any]:
+    return pa.chunked_array(chunks, type_)  # type: ignore[call-overload]
+
+
+def where(mask: Any) -> list[int]:
+    """Return the rows in which *mask* (n booleans) is true."""
+    rows: list[int] = pc.indices_nonzero(mask).to_pylist()
+    return rows
+
+
+def as_text(column: pa.ChunkedArray[Any]) -> pa.ChunkedArray[Any]:
     """Return *column* as text: numbers as JSON writes them, instants as ISO 8601 in UTC."""
     kind = types.kind_of(column.type)
     if kind == "str":
         return column
     if kind in ("json", "int", "float", "decimal"):
         chunks = [types.cast(chunk, types.JSON) for chunk in column.chunks]
-        return _plain(pa.chunked_array(chunks, types.JSON))
+        return _plain(_chunked(chunks, types.JSON))
     text = pa.string()
-    return pa.chunked_array([types.cast(chunk, text) for chunk in column.chunks], text)
+    return _chunked([types.cast(chunk, text) for chunk in column.chunks], text)
 
 
 def as_kind(
-    column: pa.ChunkedArray, kind: str, name: str
-) -> tuple[pa.ChunkedArray, dict[int, str]]:
+    column: pa.ChunkedArray[Any], kind: str, name: str
+) -> tuple[pa.ChunkedArray[Any], dict[int, str]]:
     """
     Return *column* as the natural Arrow type of *kind*, and the rows that do not fit.
 
@@ -174,18 +184,17 @@ def as_kind(
     wider = types.widen(column.type, wide)
     if wider is None or types.kind_of(wider) != kind:
         reason = f"{name}: the column holds {kind}, this is {have}"
-        filled = pc.indices_nonzero(column.is_valid()).to_pylist()
-        return pa.chunked_array([pa.nulls(len(column), wide)]), dict.fromkeys(filled, reason)
+        return column, dict.fromkeys(where(column.is_valid()), reason)
     try:
-        cast = pa.chunked_array([types.cast(chunk, wide) for chunk in column.chunks], wide)
+        cast = _chunked([types.cast(chunk, wide) for chunk in column.chunks], wide)
     except pa.ArrowInvalid:
         return _one_by_one(column, wide, name)
     return _plain(cast), {}
 
 
 def _one_by_one(
-    column: pa.ChunkedArray, wide: pa.DataType, name: str
-) -> tuple[pa.ChunkedArray, dict[int, str]]:
+    column: pa.ChunkedArray[Any], wide: pa.DataType, name: str
+) -> tuple[pa.ChunkedArray[Any], dict[int, str]]:
     bad: dict[int, str] = {}
     for i, value in enumerate(column.to_pylist()):
         try:

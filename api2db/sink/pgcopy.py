@@ -39,8 +39,8 @@ _NULL = pa.scalar(b"\xff\xff\xff\xff", pa.binary())
 _NOTHING = pa.scalar(b"", pa.binary())
 _JSONB = pa.scalar(b"\1", pa.binary())
 
-#: One part of each row: n bytes strings, one per row, to be joined row by row.
-_Part = pa.Array
+#: The kernels; their stubs know neither several arrays nor scalars as arguments.
+_kernel: Any = pc
 
 
 def encode(columns: Sequence[pa.Array[Any]], kinds: Sequence[str]) -> pa.Buffer:
@@ -53,7 +53,7 @@ def encode(columns: Sequence[pa.Array[Any]], kinds: Sequence[str]) -> pa.Buffer:
     n = len(columns[0])
     count = np.broadcast_to(np.frombuffer(len(columns).to_bytes(2, "big"), np.uint8), (n, 2))
     fixed: list[np.ndarray[Any, Any]] = [count]  # neighbours of fixed width, joined as one
-    parts: list[_Part] = []
+    parts: list[pa.Array[Any]] = []
     for array, kind in zip(columns, kinds, strict=True):
         if kind in ("str", "json"):
             fixed.append(_lengths(array, 1 if kind == "json" else 0))
@@ -62,50 +62,52 @@ def encode(columns: Sequence[pa.Array[Any]], kinds: Sequence[str]) -> pa.Buffer:
         field = _field(array, kind)
         if array.null_count:
             parts += [_flush(fixed)] if fixed else []
-            parts.append(pc.if_else(array.is_valid(), _as_binary(field), _NULL))
+            parts.append(_kernel.if_else(array.is_valid(), _as_binary(field), _NULL))
         else:
             fixed.append(field)
     if fixed:
         parts.append(_flush(fixed))
-    rows = pc.binary_join_element_wise(*parts, b"") if len(parts) > 1 else parts[0]
-    offsets = np.frombuffer(rows.buffers()[1], np.int32, n + 1, rows.offset * 4)
-    return rows.buffers()[2].slice(int(offsets[0]), int(offsets[-1] - offsets[0]))
+    rows: Any = _kernel.binary_join_element_wise(*parts, b"") if len(parts) > 1 else parts[0]
+    _, ends, data = rows.buffers()
+    offsets = np.frombuffer(ends, np.int32, n + 1, rows.offset * 4)
+    body: pa.Buffer = data.slice(int(offsets[0]), int(offsets[-1] - offsets[0]))
+    return body
 
 
-def _flush(fixed: list[np.ndarray[Any, Any]]) -> _Part:
+def _flush(fixed: list[np.ndarray[Any, Any]]) -> pa.Array[Any]:
     """Return the matrices of *fixed* side by side, and empty it."""
     joined = _as_binary(np.concatenate(fixed, axis=1) if len(fixed) > 1 else fixed[0])
     fixed.clear()
     return joined
 
 
-def _as_binary(matrix: np.ndarray[Any, Any]) -> _Part:
+def _as_binary(matrix: np.ndarray[Any, Any]) -> pa.Array[Any]:
     """Return *matrix* (n x k bytes) as n binary values of k bytes."""
     n, k = matrix.shape
-    offsets = np.arange(0, (n + 1) * k, k, dtype=np.int32)
-    data = np.ascontiguousarray(matrix)
-    return pa.Array.from_buffers(
-        pa.binary(), n, [None, pa.py_buffer(offsets), pa.py_buffer(data)]
-    )
+    ends: Any = np.arange(0, (n + 1) * k, k, dtype=np.int32)
+    data: Any = np.ascontiguousarray(matrix)
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(data)]
+    return pa.Array.from_buffers(pa.binary(), n, buffers)
 
 
 def _lengths(array: pa.Array[Any], extra: int) -> np.ndarray[Any, Any]:
     """Return the length field of each text, -1 for NULL (n x 4 bytes)."""
-    lengths = pc.binary_length(array)
+    lengths = _kernel.binary_length(array)
     if extra:
-        lengths = pc.add(lengths, pa.scalar(extra, pa.int32()))
+        lengths = _kernel.add(lengths, pa.scalar(extra, pa.int32()))
     if array.null_count:
         lengths = lengths.fill_null(-1)
-    plain = lengths.to_numpy(zero_copy_only=False).astype(">i4")
+    plain: np.ndarray[Any, Any] = lengths.to_numpy(zero_copy_only=False).astype(">i4")
     return plain.view(np.uint8).reshape(len(array), 4)
 
 
-def _text(array: pa.Array[Any], kind: str) -> _Part:
+def _text(array: pa.Array[Any], kind: str) -> pa.Array[Any]:
     """Return the bytes of each text, none for NULL."""
-    data = array.cast(pa.binary())
+    data: Any = array.cast(pa.binary())
     if kind == "json":
-        data = pc.binary_join_element_wise(_JSONB, data, b"")
-    return data.fill_null(_NOTHING) if data.null_count else data
+        data = _kernel.binary_join_element_wise(_JSONB, data, b"")
+    text: pa.Array[Any] = data.fill_null(_NOTHING) if data.null_count else data
+    return text
 
 
 def _field(array: pa.Array[Any], kind: str) -> np.ndarray[Any, Any]:
@@ -113,9 +115,9 @@ def _field(array: pa.Array[Any], kind: str) -> np.ndarray[Any, Any]:
     if kind == "bool":
         array = array.cast(pa.uint8())
     elif kind == "datetime":
-        array = pc.subtract(array.cast(pa.int64()), pa.scalar(_EPOCH_US, pa.int64()))
+        array = _kernel.subtract(array.cast(pa.int64()), pa.scalar(_EPOCH_US, pa.int64()))
     elif kind == "date":
-        array = pc.subtract(array.cast(pa.int32()), pa.scalar(_EPOCH_DAYS, pa.int32()))
+        array = _kernel.subtract(array.cast(pa.int32()), pa.scalar(_EPOCH_DAYS, pa.int32()))
     if array.null_count:
         array = array.fill_null(0)
     values = array.to_numpy(zero_copy_only=False)

@@ -13,7 +13,7 @@ import logging
 import os
 import socket
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, ClassVar, LiteralString, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import psycopg
 import pyarrow as pa
@@ -116,7 +116,7 @@ class PostgresSink(SqlSink):
 
     def _run(self, query: str, *params: object) -> psycopg.Cursor[tuple[Any, ...]]:
         # Every name in *query* went through `quote`; it is SQL, not data.
-        return self._db.execute(sql.SQL(cast("LiteralString", query)), params or None)
+        return self._db.execute(sql.SQL(query), params or None)
 
     # -- markers -------------------------------------------------------------------
 
@@ -190,17 +190,17 @@ class PostgresSink(SqlSink):
         if self._columns() != self._known:
             raise Stale("its columns are different")
 
-    def _unfit(self, column: pa.ChunkedArray, target: Target) -> dict[int, str]:
+    def _unfit(self, column: pa.ChunkedArray[Any], target: Target) -> dict[int, str]:
         return {}  # what PostgreSQL cannot hold it refuses
 
-    def _append(self, columns: Mapping[str, pa.ChunkedArray], targets: Sequence[Target]) -> None:
+    def _append(self, columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]) -> None:
         if all(target.natural and target.kind != "decimal" for target in targets):
             into = ", ".join(quote(target.ident) for target in targets)
             self._copy(f"{self.table} ({into})", columns, targets)
             return
         self._run(f"{self._insert(columns, targets)} order by n")
 
-    def _upsert(self, columns: Mapping[str, pa.ChunkedArray], targets: Sequence[Target]) -> None:
+    def _upsert(self, columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]) -> None:
         idents = {target.name: target.ident for target in targets}
         keys = [idents[key] for key in self.delivery.upsert]
         rest = [target for target in targets if target.ident not in keys]
@@ -221,7 +221,7 @@ class PostgresSink(SqlSink):
 
     def _insert(
         self,
-        columns: Mapping[str, pa.ChunkedArray],
+        columns: Mapping[str, pa.ChunkedArray[Any]],
         targets: Sequence[Target],
         alias: str = "existing",
     ) -> str:
@@ -245,10 +245,10 @@ class PostgresSink(SqlSink):
         return f"insert into {self.table} as {alias} ({into}) select {values} from pg_temp._api2db_stage"
 
     def _copy(
-        self, into: str, columns: Mapping[str, pa.ChunkedArray], targets: Sequence[Target]
+        self, into: str, columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]
     ) -> None:
         kinds = ["str" if target.kind == "decimal" else target.kind for target in targets]
-        statement = sql.SQL(cast("LiteralString", f"copy {into} from stdin (format binary)"))
+        statement = sql.SQL(f"copy {into} from stdin (format binary)")
         with self._db.cursor() as cursor, cursor.copy(statement) as copy:
             copy.write(pgcopy.HEADER)
             for rows in _slices([columns[target.name] for target in targets]):
@@ -282,7 +282,7 @@ def _must_cast(target: Target) -> bool:
     return target.kind == "decimal" or not (target.natural or target.sql.startswith("character"))
 
 
-def _slices(columns: Sequence[pa.ChunkedArray]) -> Iterator[list[pa.Array[Any]]]:
+def _slices(columns: Sequence[pa.ChunkedArray[Any]]) -> Iterator[list[pa.Array[Any]]]:
     """Yield the columns a run of rows at a time, each without an inner boundary."""
     table = pa.Table.from_arrays(list(columns), names=[str(i) for i in range(len(columns))])
     for batch in table.to_batches():

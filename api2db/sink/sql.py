@@ -15,7 +15,7 @@ import logging
 from abc import abstractmethod
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from api2db.core import types
 from api2db.core.errors import SinkError, SinkMisconfigured, SinkUnknown
@@ -25,7 +25,7 @@ from api2db.sink.identifier import mapped, quote
 from api2db.sink.load import Load, as_kind, columns_of, unified
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -172,7 +172,7 @@ class SqlSink(Sink):
         bad: dict[int, str] = {}
         if self.delivery.upsert:
             bad |= load.null_keys(self.delivery.upsert)
-        columns: dict[str, pa.ChunkedArray] = {}
+        columns: dict[str, pa.ChunkedArray[Any]] = {}
         for target in targets:
             column, wrong = as_kind(load.columns[target.name], target.kind, target.name)
             columns[target.name] = column
@@ -236,7 +236,7 @@ class SqlSink(Sink):
         if changed:
             self._known = self._columns() or {}
 
-    def _idents(self, columns: Mapping[str, pa.DataType], known: Collection[str]) -> dict[str, str]:
+    def _idents(self, columns: Iterable[str], known: Collection[str]) -> dict[str, str]:
         return mapped(columns, known, limit=self.name_limit, folds=self.folds)
 
     def _check_key(self, columns: Mapping[str, pa.DataType], known: Collection[str]) -> None:
@@ -244,7 +244,7 @@ class SqlSink(Sink):
         keys = self.delivery.upsert
         if not keys:
             return
-        idents = self._idents({**dict.fromkeys(keys), **columns}, known)  # type: ignore[arg-type]
+        idents = self._idents([*keys, *columns], known)
         wanted = {idents[key] for key in keys}
         if wanted in self._unique_keys():
             return
@@ -355,15 +355,15 @@ class SqlSink(Sink):
         """Raise `Stale` if the table is not as planned; keep it so until the end."""
 
     @abstractmethod
-    def _unfit(self, column: pa.ChunkedArray, target: Target) -> dict[int, str]:
+    def _unfit(self, column: pa.ChunkedArray[Any], target: Target) -> dict[int, str]:
         """Return the rows of *column* that this dialect would alter silently, with reasons."""
 
     @abstractmethod
-    def _append(self, columns: Mapping[str, pa.ChunkedArray], targets: Sequence[Target]) -> None:
+    def _append(self, columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]) -> None:
         """Insert all rows."""
 
     @abstractmethod
-    def _upsert(self, columns: Mapping[str, pa.ChunkedArray], targets: Sequence[Target]) -> None:
+    def _upsert(self, columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]) -> None:
         """Insert or update all rows; no key comes twice."""
 
     @abstractmethod

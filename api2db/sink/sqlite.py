@@ -26,6 +26,7 @@ from api2db.core.errors import (
     SinkUnknown,
 )
 from api2db.sink.identifier import quote
+from api2db.sink.load import where
 from api2db.sink.sql import LEDGER, SqlSink, Stale, Target
 
 if TYPE_CHECKING:
@@ -225,16 +226,16 @@ class SqliteSink(SqlSink):
         if self._columns() != self._known:
             raise Stale("it was dropped or its columns are different")
 
-    def _unfit(self, column: pa.ChunkedArray, target: Target) -> dict[int, str]:
+    def _unfit(self, column: pa.ChunkedArray[Any], target: Target) -> dict[int, str]:
         if target.kind != "float" or not pa.types.is_floating(column.type):
             return {}
-        bad = pc.indices_nonzero(pc.is_nan(column).fill_null(False)).to_pylist()
+        bad = where(pc.is_nan(column).fill_null(False))
         return dict.fromkeys(bad, f"{target.name}: SQLite would store NaN as NULL")
 
-    def _append(self, columns: Mapping[str, pa.ChunkedArray], targets: Sequence[Target]) -> None:
+    def _append(self, columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]) -> None:
         self._db.executemany(self._insert(targets), _rows(columns, targets))
 
-    def _upsert(self, columns: Mapping[str, pa.ChunkedArray], targets: Sequence[Target]) -> None:
+    def _upsert(self, columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]) -> None:
         idents = {target.name: target.ident for target in targets}
         keys = [idents[key] for key in self.delivery.upsert]
         rest = [quote(target.ident) for target in targets if target.ident not in keys]
@@ -263,7 +264,7 @@ def _converted(column: str, kind: str, to: str) -> str:
     return f"cast({column} as text)"
 
 
-def _rows(columns: Mapping[str, pa.ChunkedArray], targets: Sequence[Target]) -> Iterator[tuple[Any, ...]]:
+def _rows(columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]) -> Iterator[tuple[Any, ...]]:
     """Yield each row as what sqlite3 binds: int, float, str, None."""
     values = []
     for target in targets:
