@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import logging
 import zlib
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
 
 import httpcore2
 import httpx2
@@ -16,13 +18,14 @@ from api2db.core.backoff import Backoff
 from api2db.core.errors import FormError, RequestRefused, SourceUnavailable
 from api2db.ingest import pages as paging
 from api2db.ingest.auth import Auth
+from api2db.ingest.coding import Inflater
 from api2db.ingest.source import Request, Response, Source
 from api2db.ingest.transport import Transport
 
 if TYPE_CHECKING:
     import ssl
     import threading
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from api2db.core.clock import Clock
     from api2db.ingest.pages import Pages
@@ -33,9 +36,10 @@ logger = logging.getLogger(__name__)
 REDIRECTS = 5
 #: Longest Retry-After that is waited for within a poll, in seconds.
 PATIENCE = 60.0
-#: Bytes that one step of decompression may give.
-INFLATE = 1 << 20
+#: Longest Retry-After that is believed, in seconds: no typing error silences a collector.
+LONGEST = 86_400.0
 
+_NO_CONTENT = 204
 _AGAIN = (408, 425, 429)
 _BROKEN = (httpx2.HTTPError, httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.ProxyError)
 _LATE = (httpx2.TimeoutException, httpcore2.TimeoutException)
@@ -130,9 +134,7 @@ class HttpSource(Source):
         if self._closed:
             raise SourceUnavailable(f"{_shown(request.url)}: the source is closed")
         self._transport.deadline.set(self._timeout)
-        url = httpx2.URL(request.url)
-        for name, value in (*request.params, *(self._auth.params if self._auth else ())):
-            url = url.copy_add_param(name, value)
+        url = _with(request, self._auth.params if self._auth else ())
         home = paging.origin(httpx2.URL(self._url))
         for _ in range(REDIRECTS + 1):
             ours = paging.origin(url) == home
@@ -146,19 +148,19 @@ class HttpSource(Source):
             if not response.has_redirect_location:
                 return self._judged(request, response)
             url = self._redirect(request, response, url)
-        raise RequestRefused(
-            f"{_shown(request.url)}: more than {REDIRECTS} redirects", status=310
-        )
+        raise RequestRefused(f"{_shown(request.url)}: more than {REDIRECTS} redirects", status=310)
 
-    def _redirect(
-        self, request: Request, response: httpx2.Response, url: httpx2.URL
-    ) -> httpx2.URL:
+    def _redirect(self, request: Request, response: httpx2.Response, url: httpx2.URL) -> httpx2.URL:
         response.close()
-        after = url.join(response.headers["location"])
+        try:
+            after = url.join(response.headers["location"].strip())
+        except (httpx2.InvalidURL, ValueError):
+            after = httpx2.URL("")
         downgrade = url.scheme == "https" and after.scheme == "http"
-        if after.scheme not in ("http", "https") or downgrade:
+        if after.scheme not in ("http", "https") or not after.host or downgrade:
+            to = f"{after.scheme}://{after.host}" if after.scheme else "what is no URL"
             raise RequestRefused(
-                f"{_shown(request.url)}: redirects to {after.scheme}://{after.host}",
+                f"{_shown(request.url)}: redirects to {to}",
                 status=response.status_code,
                 hint="put the right URL into 'get'",
             )
@@ -191,29 +193,32 @@ class HttpSource(Source):
 
     def _body(self, request: Request, response: httpx2.Response) -> bytes:
         """Read the body of an open response, decompressed, up to the cap."""
-        coding = response.headers.get("content-encoding", "identity").strip().lower()
-        if coding not in ("identity", "", "gzip", "deflate"):
-            raise FormError(f"{_shown(request.url)}: unknown Content-Encoding {coding!r}")
-        inflater = zlib.decompressobj(47) if coding in ("gzip", "deflate") else None
+        where = _shown(request.url)
+        coding = response.headers.get("content-encoding", "").strip().lower()
+        coding = coding.removeprefix("x-")
         body = io.BytesIO()
         try:
+            if coding not in ("identity", "", "gzip", "deflate"):
+                raise FormError(f"{where}: unknown Content-Encoding {coding!r}")
+            inflater = Inflater(coding) if coding in ("gzip", "deflate") else None
             for chunk in response.iter_raw():
-                for piece in _inflated(inflater, chunk) if inflater else (chunk,):
+                for piece in inflater.pieces(chunk) if inflater else (chunk,):
                     body.write(piece)
                     if body.tell() > self._max_bytes:
                         raise FormError(
-                            f"{_shown(request.url)}: the body is larger than"
-                            f" {self._max_bytes:,} bytes",
+                            f"{where}: the body is larger than {self._max_bytes:,} bytes",
                             hint="ask for smaller pages, or raise 'max_bytes'",
                         )
         except (*_LATE, *_BROKEN) as exc:
             raise self._unavailable(request, exc) from exc
         except zlib.error as exc:
-            raise SourceUnavailable(f"{_shown(request.url)}: damaged {coding} body") from exc
+            raise SourceUnavailable(f"{where}: damaged {coding} body") from exc
         finally:
             response.close()
-        if inflater is not None and not inflater.eof:
-            raise SourceUnavailable(f"{_shown(request.url)}: the {coding} body is cut off")
+        if inflater is not None and not inflater.complete:
+            raise SourceUnavailable(f"{where}: the {coding} body is cut off")
+        if not body.tell() and response.status_code != _NO_CONTENT:
+            raise FormError(f"{where}: the body is empty", hint="an API without rows sends []")
         return body.getvalue()
 
     def _wait(self, error: SourceUnavailable, tries: int) -> None:
@@ -266,11 +271,18 @@ class _Exchange(Response):
             response.close()
 
 
-def _inflated(inflater: zlib._Decompress, chunk: bytes) -> Iterator[bytes]:
-    """Yield *chunk* decompressed, a piece at a time: a bomb never sits in memory whole."""
-    while chunk:
-        yield inflater.decompress(chunk, INFLATE)
-        chunk = inflater.unconsumed_tail
+def _with(request: Request, credentials: tuple[tuple[str, str], ...]) -> httpx2.URL:
+    """
+    Return the URL to send.
+
+    What the URL holds already stays byte for byte: a link may be signed, and some APIs know
+    ``%20`` but not ``+``.
+    """
+    url = httpx2.URL(request.url)
+    added = urlencode((*request.params, *credentials), quote_via=quote)
+    if not added:
+        return url
+    return url.copy_with(query=b"&".join(part for part in (url.query, added.encode()) if part))
 
 
 def _seconds(header: str | None, clock: Clock) -> float | None:
@@ -278,13 +290,15 @@ def _seconds(header: str | None, clock: Clock) -> float | None:
     if header is None:
         return None
     try:
-        return max(0.0, float(header))
+        seconds = float(header)
     except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(header).timestamp() - clock.now())
-    except ValueError:
-        return None
+        try:
+            date = parsedate_to_datetime(header)
+            date = date if date.tzinfo else date.replace(tzinfo=UTC)
+            seconds = max(0.0, date.timestamp() - clock.now())
+        except (ValueError, OverflowError):
+            return None
+    return min(seconds, LONGEST) if 0 <= seconds < float("inf") else None
 
 
 def _shown(url: str) -> str:

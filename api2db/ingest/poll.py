@@ -40,6 +40,8 @@ logger = logging.getLogger(__name__)
 
 #: Refusals that say nothing about the request itself: a wrong or expired credential.
 _CREDENTIAL = (401, 403)
+#: 0 rows x 0 columns.
+NO_ROWS = pa.RecordBatch.from_pylist([], schema=pa.schema([]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,9 @@ class Poll:
             while True:
                 body = response.read()
                 response.close()
+                if not body:
+                    yield self._nothing()
+                    return
                 page = self._form.parse(body)
                 repeated = self._repeated(body)
                 following, failure = (None, repeated) if repeated else self._follow(page)
@@ -234,7 +239,7 @@ class Poll:
         high = self._keep(page, known, held)
         last = following is None and not looped
         if last:
-            after = Checkpoint(since=high, taken=poll.kept, form=self._form.memory)
+            after = self._ended(high)
         else:
             self._open = replace(
                 poll,
@@ -246,6 +251,16 @@ class Poll:
             after = self._before.with_poll(self._open, self._form.memory)
         dead = tuple(built.dead)
         return Step(poll.id, poll.page, rows, after.to_bytes(), poll.first_seq, dead, last)
+
+    def _nothing(self) -> Step:
+        """Return the last step of a poll whose page is a 204: it has no rows, and no next."""
+        poll = self._open
+        state = self._ended(poll.high).to_bytes()
+        return Step(poll.id, poll.page, NO_ROWS, state, poll.first_seq, last=True)
+
+    def _ended(self, high: Value) -> Checkpoint:
+        """Return the checkpoint after the last page."""
+        return Checkpoint(since=high, taken=self._open.kept, form=self._form.memory)
 
     def _known(self, page: Page) -> set[int]:
         """Return the rows of *page* that earlier polls took."""

@@ -40,10 +40,11 @@ class Response(Protocol):
 
     def read(self) -> bytes:
         """
-        Return the whole decoded body.
+        Return the whole decoded body; no bytes mean that there are no rows and no next page.
 
         Raises:
-            SourceUnavailable: Cut off, too slow, too large.
+            SourceUnavailable: Cut off or too slow, each time it was tried.
+            FormError: Too large, empty without being a 204, or in an unknown coding.
         """
         ...
 

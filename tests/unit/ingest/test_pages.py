@@ -73,7 +73,7 @@ def test_other_values_are_no_cursor(cursor: object) -> None:
 
 
 def test_a_cursor_goes_with_the_parameters_of_the_first_request() -> None:
-    """since and params go with every page; the cursor before is replaced, not added."""
+    """`since` and params go with every page; the cursor before is replaced, not added."""
     second = following(CURSOR, BASE, BASE, "c2")
     assert second is not None
     assert second == Request(URL, (*BASE.params, ("cursor", "c2")))

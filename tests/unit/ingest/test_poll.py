@@ -223,6 +223,26 @@ def test_rows_without_a_value_are_taken_once() -> None:
     assert log.rows() == once(api.rows)
 
 
+@pytest.mark.parametrize("taken", [0, 1])
+def test_no_content_is_a_page_without_rows(taken: int) -> None:
+    """A 204 ends the poll well, as its only page or its last; `since` and rows stay."""
+
+    class NoContent(Api):
+        def send(self, request: Request) -> Response:
+            page = super().send(request)
+            return Body("") if self.requests > taken else page
+
+    rows: list[dict[str, object]] = [{"id": i, "at": i} for i in range(4)]
+    log = Log()
+    assert run(NoContent(rows=rows), log, since=Since(initial=0))
+    assert log.rows() == once(rows[: 2 * taken])
+    checkpoint = Checkpoint.from_bytes(log.state)
+    assert checkpoint.poll is None
+    assert checkpoint.since == (1 if taken else None)
+    assert run(Api(rows=rows), log, since=Since(initial=0))
+    assert log.rows() == once(rows)
+
+
 def test_a_wrong_credential_does_not_restart_a_poll() -> None:
     """401 while resuming fails the poll; it resumes at the same request."""
 
