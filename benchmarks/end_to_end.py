@@ -21,6 +21,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,10 +74,11 @@ OURS = {
 
 @dataclass
 class Subject:
-    """One program that is timed: its seconds per run and its peak memory."""
+    """One program that is timed: its seconds per run, wall and CPU, and its peak memory."""
 
     name: str
     seconds: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
     peak_mb: float = 0.0
 
     @property
@@ -131,13 +133,14 @@ class Bench:
         begun = time.perf_counter()
         with (self._work / f"{subject.name}.log").open("ab") as log:
             process = subprocess.Popen(command, cwd=cwd, env=env, stdout=log, stderr=log)
-            peak = _watch_memory(process)
+            peak, cpu = _watch(process)
         elapsed = time.perf_counter() - begun
         if process.returncode:
             tail = (self._work / f"{subject.name}.log").read_text()[-2000:]
             raise SystemExit(f"{subject.name} exited with {process.returncode}:\n{tail}")
         self._check_rows(table, subject.name)
         subject.seconds.append(elapsed)
+        subject.cpu.append(cpu)
         subject.peak_mb = max(subject.peak_mb, peak)
 
     def _prepare(self, name: str) -> tuple[list[str], dict[str, str], Path, str]:
@@ -182,17 +185,18 @@ class Bench:
             raise SystemExit(f"{name}: {counted} rows instead of {self.pages * ROWS_PER_PAGE}")
 
 
-def _watch_memory(process: subprocess.Popen[bytes]) -> float:
-    """Wait for the end of *process*; return its greatest VmHWM seen, in MB."""
-    status, peak = Path(f"/proc/{process.pid}/status"), 0.0
+def _watch(process: subprocess.Popen[bytes]) -> tuple[float, float]:
+    """Wait for the end of *process*; return its greatest VmHWM seen, in MB, and CPU seconds."""
+    status, peak, pause = Path(f"/proc/{process.pid}/status"), 0.0, threading.Event()
     while True:
-        try:
-            process.wait(0.05)
-            return peak
-        except subprocess.TimeoutExpired:
-            for line in status.read_text().splitlines():
-                if line.startswith("VmHWM:"):
-                    peak = max(peak, int(line.split()[1]) / 1024)
+        pid, code, usage = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            process.returncode = os.waitstatus_to_exitcode(code)
+            return peak, usage.ru_utime + usage.ru_stime
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                peak = max(peak, int(line.split()[1]) / 1024)
+        pause.wait(0.01)
 
 
 def prepare_environment(*, dlt: bool) -> None:
@@ -247,6 +251,7 @@ def results(subjects: list[Subject], pages: int) -> list[dict[str, object]]:
             "all_seconds": [round(second, 2) for second in subject.seconds],
             "rows_per_second": round(rows / subject.median),
             **{f"x_{name}": round(second / subject.median, 2) for name, second in yard.items()},
+            "cpu_seconds": round(statistics.median(subject.cpu), 2),
             "peak_mb": round(subject.peak_mb),
         }
         for subject in subjects
@@ -284,7 +289,7 @@ def main(argv: list[str] | None = None) -> int:
         ratios = "  ".join(f"{key}={row[key]}" for key in row if key.startswith("x_"))
         print(
             f"{row['subject']:10} {row['seconds']:>7} s  {row['rows_per_second']:>8} rows/s  "
-            f"{ratios}  peak {row['peak_mb']} MB  {row['all_seconds']}"
+            f"{ratios}  cpu {row['cpu_seconds']} s  peak {row['peak_mb']} MB  {row['all_seconds']}"
         )
     if memory:
         seconds = memory.seconds[0]

@@ -152,6 +152,8 @@ class KillLoop:
         else:
             self._end_anywhere(before)
         self._note_progress(before)
+        if tally.lives % 20 == 0:
+            print(f"{tally.lives} lives, {tally.kills} kills", flush=True)
         if not self.markers:
             self._delete_markers()
 
