@@ -69,6 +69,8 @@ class Consumer:
         self._marks: dict[int, Place] = {}  # by seq, of what was read and not acknowledged
         self._oldest: tuple[Place, float] | None = None
         self._place = self._find_start()
+        if self._place.done != cursor.mark.done:
+            cursor.store(cursor.mark._replace(done=self._place.done))
 
     def _find_start(self) -> Place:
         """Return the place behind the newest record that is acknowledged."""
@@ -76,8 +78,6 @@ class Consumer:
         with self._log.lock:
             bases = [s.base for s in self._log.segments if s.base <= acked + 1]
         base = bases[-1] if bases else 0
-        # Without a cursor, what was removed before is nobody's loss.
-        knows = acked > 0 or base > 0
         place = Place(base, seg.HEADER.size, done)
         for segment, found in self._log.scan(base, seg.HEADER.size, verify=False):
             if isinstance(found, End):
@@ -87,7 +87,7 @@ class Consumer:
             if found.header.seq > acked:
                 # An older copy of the log, or a log that lost its end, may know less.
                 before = found.header.before
-                return place._replace(done=min(done, before) if knows else before)
+                return place._replace(done=before if self.cursor.fresh else min(done, before))
             place = Place(segment.base, found.end, done)
         return place._replace(done=Totals())
 

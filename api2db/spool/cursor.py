@@ -59,12 +59,14 @@ class Cursor:
     Attributes:
         mark: What is durable.
         damaged: Whether no slot could be read: the stream begins at the oldest record.
+        fresh: Whether it does not know what was in the log before.
     """
 
     def __init__(self, fs: Fs, path: Path, queue: bytes) -> None:
         self.path = path
         self.mark = Mark()
         self.damaged = False
+        self.fresh = False
         self._fs = fs
         self._queue = queue
         self._generation = 0
@@ -87,7 +89,7 @@ class Cursor:
         slots = [slot for at in SLOTS if (slot := _parse(raw[at : at + SLOT.size], queue))]
         if slots:
             cursor._generation, cursor.mark = max(slots)
-        cursor.damaged = not slots
+        cursor.damaged = cursor.fresh = not slots
         if len(raw) < SIZE:  # it must have all its blocks before the disk is full
             fs.pwrite(fd, bytes(SIZE - len(raw)), len(raw))
             fs.fsync(fd)
@@ -118,7 +120,7 @@ class Cursor:
         except OSError:
             fs.close(fd)
             raise
-        cursor.mark, cursor._fd = mark, fd
+        cursor.mark, cursor.fresh, cursor._fd = mark, mark == Mark(), fd
         return cursor
 
     def store(self, mark: Mark) -> None:

@@ -50,12 +50,20 @@ class Receipt:
 
 
 class Tip(NamedTuple):
-    """The newest durable record: its seq, the totals with it, its state, its hold (0: none)."""
+    """
+    The newest durable record.
+
+    Attributes:
+        totals: With it.
+        hold: Its hold, 0 for none.
+        base: Its segment; never removed, because the state is in it.
+    """
 
     seq: int = 0
     totals: Totals = Totals()
     state: bytes = b""
     hold: int = 0
+    base: int = 0
 
 
 class End(NamedTuple):
@@ -197,7 +205,7 @@ class Log:
         self._write(active, buffers, end)
         with self.lock:
             active.end = active.size = end
-            self.tip = Tip(headers[-1].seq, totals, bodies[-1].state, headers[-1].hold)
+            self.tip = Tip(headers[-1].seq, totals, bodies[-1].state, headers[-1].hold, active.base)
         return [Receipt(h.seq, h.id.hex(), h.timestamp_ns) for h in headers]
 
     def _header(self, body: Body, seq: int, group: int, before: Totals) -> Header:
@@ -268,7 +276,7 @@ class Log:
         old, self._fd = self._fd, fd
         with self.lock:
             self.segments.append(segment)
-            self.tip = tip._replace(seq=base)
+            self.tip = tip._replace(seq=base, base=base)
         self.next_seq = base + 1
         self._fresh_end = segment.end
         self._must_roll = False
@@ -320,7 +328,7 @@ class Log:
         """
         with self._collecting:
             with self.lock:
-                needed, hold = self.keep_from(), self.tip.hold
+                needed, hold = min(self.keep_from(), self.tip.base), self.tip.hold
                 doomed = []
                 while (
                     len(self.segments) > 1

@@ -95,18 +95,19 @@ def recover(
     """
     segments = _segments(files, queue, quarantine)
     found = Recovered(segments, must_roll=not segments)
-    newest = None
+    newest, base = None, 0
     if segments:
+        base = segments[-1].base
         newest = _Tail(fs, segments[-1], proven, quarantine).recover(found)
         for segment in reversed(segments[:-1]):
             if newest is not None:
                 break
-            newest = _newest_in(fs, segment)
+            newest, base = _newest_in(fs, segment), segment.base
     if newest is not None:
         header, body = newest.header, newest.body
         assert body is not None
         state = fmt.state_of(header, body)
-        found.tip = Tip(header.seq, header.after, state, header.hold)
+        found.tip = Tip(header.seq, header.after, state, header.hold, base)
         found.timestamp_ns = header.timestamp_ns
     if proven > found.tip.seq:
         note = f"records {found.tip.seq + 1} to {proven} were durable, and are gone"

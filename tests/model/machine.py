@@ -170,8 +170,11 @@ class SpoolMachine(RuleBasedStateMachine):
 
     @rule(sizes=sizes, holding=holding, room=st.integers(0, 2500))
     def put_on_full_disk(self, sizes: list[int | None], holding: str, room: int) -> None:
+        before = list(self.limbo)
         self.fs.capacity = self.fs.used() + room
         self._put(self._items(sizes, holding))
+        # What is refused for want of room is gone for good; it never turns up.
+        self.limbo = [item for item in self.limbo if item in before]
         self._nothing_failed_but_puts()
         self.fs.capacity = None
 
@@ -262,6 +265,9 @@ class SpoolMachine(RuleBasedStateMachine):
     def _nothing_is_kept_for_nobody(self) -> None:
         if self.flipped or self.limbo:
             return
+        for stream in STREAMS:  # a reader finds out that only states follow
+            self.spool.read(stream, batches=1)
+        self.spool._log.collect()
         needed = [p[0].seq for s in STREAMS if (p := self._pending(s))]
         needed += [self.hold] if self.hold else []
         segments = self.spool._log.segments
@@ -346,10 +352,13 @@ class SpoolMachine(RuleBasedStateMachine):
     @rule(pick=st.integers(0, 10**6), place=st.floats(0, 0.999), bit=st.integers(0, 7))
     def flip_a_bit(self, pick: int, place: float, bit: int) -> None:
         """Damage one record while the spool is closed; exactly that one is lost."""
-        found = self._scan()
-        if not found:
-            return
         self.spool.close()
+        self._restart()
+        found = self._scan()
+        self.spool.close()
+        if not found:
+            self._restart()
+            return
         hit = found[pick % len(found)]
         inode = self.fs.names[hit.path]
         offset = hit.offset + int((hit.end - hit.offset) * place)
@@ -360,7 +369,10 @@ class SpoolMachine(RuleBasedStateMachine):
         self.lost.add(hit.seq)
         self.state = left[-1].state if left else None
         self.hold = left[-1].hold if left else 0
-        self.limbo.clear()
+        if hit == found[-1]:  # an older hold is in force again; what it held may be gone
+            there = {f.seq for f in left}
+            acked = min(self.acked.values())
+            self.items = [i for i in self.items if i.seq in there or i.seq > acked]
         needed = hit.is_data and any(self.acked[s] < hit.seq for s in STREAMS)
         self._restart()
         newest = hit == found[-1]

@@ -1,0 +1,137 @@
+"""
+Faults put into the spool by hand, one at a time: the model must catch each.
+
+``python -m tests.model.mutants`` runs all, ``python -m tests.model.mutants NAME EXAMPLES`` runs
+the model on one and exits 3 if it was caught.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from types import CodeType
+from typing import Any
+
+#: Exit status of a process in which the model found the fault.
+CAUGHT = 3
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A fault: in *module*, *old* (found once) becomes *new*."""
+
+    module: str
+    old: str
+    new: str
+
+
+_SYNC = """        try:
+            self._fs.fdatasync(self._fd)
+        except OSError:
+            # What"""
+_ROLL_BACK = """            self._fs.ftruncate(self._fd, active.end)
+            self._fs.fdatasync(self._fd)
+            self._must_roll = False
+"""
+
+MUTANTS = {
+    "put_returns_before_sync": Mutant("log", _SYNC, _SYNC.replace("self._fs.fdatasync(self._fd)", "pass")),
+    "no_roll_back_after_a_failed_write": Mutant("log", _ROLL_BACK, "            self._must_roll = False\n"),
+    "short_write_is_taken_as_success": Mutant(
+        "log",
+        "if self._fs.pwritev(self._fd, buffers, active.end) != size:",
+        "if self._fs.pwritev(self._fd, buffers, active.end) < 0:",
+    ),
+    "same_segment_after_a_failed_sync": Mutant(
+        "log",
+        "            with suppress(OSError):\n                self._fs.ftruncate(self._fd, active.end)\n",
+        "            self._must_roll = False\n",
+    ),
+    "segment_is_removed_too_early": Mutant(
+        "log", "and self.segments[0].base < needed", "and self.segments[0].base <= needed"
+    ),
+    "fastest_stream_decides_what_goes": Mutant("spool", "return min(needs, default", "return max(needs, default"),
+    "hold_is_ignored": Mutant("log", "and (not hold or self.segments[1].base <= hold)", "and True"),
+    "new_segment_forgets_the_state": Mutant("log", "fmt.encode(Record(None, tip.state,", 'fmt.encode(Record(None, b"",'),
+    "new_segment_forgets_the_hold": Mutant("log", "hold=tip.hold or None))", "hold=None))"),
+    "segment_has_a_name_before_it_is_durable": Mutant(
+        "log", "            self._fs.fsync(fd)\n            self._fs.rename", "            self._fs.rename"
+    ),
+    "name_of_a_segment_is_not_synced": Mutant("log", "            self._fs.fsync_dir(path.parent)\n", ""),
+    "end_of_an_abandoned_segment_is_ignored": Mutant(
+        "recovery", "            end = following.previous_end\n", "            pass\n"
+    ),
+    "body_is_not_verified": Mutant("segment", "fmt.crc_of((body,)) != header.body_crc", "False"),
+    "no_search_for_the_next_record": Mutant("segment", "        while offset < end:\n            size", "        while False:\n            size"),
+    "torn_tail_is_not_cut": Mutant("recovery", "            if segment.size > segment.end:\n", "            if False:\n"),
+    "record_after_a_hole_in_its_group_is_kept": Mutant("recovery", "                newest = safe\n", "                pass\n"),
+    "proof_of_a_cursor_is_ignored": Mutant("recovery", "(self._proven >= seq or safe is None)", "safe is None"),
+    "seq_is_given_twice": Mutant("opening", "next_seq=newest + 1", "next_seq=newest"),
+    "cursor_is_not_synced": Mutant("cursor", "        self._fs.fdatasync(self._fd)\n", ""),
+    "cursor_has_one_slot": Mutant("cursor", "SLOTS[generation % 2]", "SLOTS[0]"),
+    "cursor_is_not_verified": Mutant(
+        "cursor", "if google_crc32c.value(raw[:-4]) != crc or owner != queue:", "if False:"
+    ),
+    "ack_of_an_unread_batch_is_one_too_far": Mutant("consumer", "if found.header.seq > seq:", "if found.header.seq > seq + 1:"),
+}  # fmt: skip
+
+
+class _Loader(SourceFileLoader):
+    """Loads a module with the fault in it."""
+
+    mutant: Mutant
+
+    def get_code(self, fullname: str) -> CodeType:
+        source = self.get_data(self.path).decode()
+        assert source.count(self.mutant.old) == 1, f"the fault fits {fullname} no more"
+        source = source.replace(self.mutant.old, self.mutant.new)
+        return compile(source, self.path, "exec", dont_inherit=True)
+
+
+class _Finder(MetaPathFinder):
+    """Finds the module that the fault is for."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        self._mutant = mutant
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
+        if fullname != f"api2db.spool.{self._mutant.module}":
+            return None
+        spec = PathFinder.find_spec(fullname, path)
+        assert spec is not None and spec.origin is not None
+        loader = _Loader(fullname, spec.origin)
+        loader.mutant = self._mutant
+        spec.loader = loader
+        return spec
+
+
+def run_one(name: str, examples: int) -> bool:
+    """Return whether the model catches a fault; in this process, once."""
+    sys.meta_path.insert(0, _Finder(MUTANTS[name]))
+    logging.disable(logging.CRITICAL)
+    machine = importlib.import_module("tests.model.machine")
+    try:
+        machine.run(examples, derandomize=True)
+    except (Exception, BaseExceptionGroup):  # noqa: BLE001 -- any failure is a catch
+        return True
+    return False
+
+
+def caught(name: str, *, examples: int = 3000) -> bool:
+    """Return whether the model catches a fault, tried in a process of its own."""
+    command = [sys.executable, "-m", "tests.model.mutants", name, str(examples)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    assert done.returncode in (0, CAUGHT), done.stderr
+    return done.returncode == CAUGHT
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        sys.exit(CAUGHT if run_one(sys.argv[1], int(sys.argv[2])) else 0)
+    for each in MUTANTS:
+        print("caught  " if caught(each) else "SURVIVED", each, flush=True)
