@@ -77,7 +77,8 @@ class Fault:
 
     Attributes:
         after: Changes that still succeed.
-        kind: ``crash`` (before the change or in the middle of it), ``eio``.
+        kind: ``crash`` (before the change or in the middle of it), ``eio``, or ``sync``: an
+            error of the next sync of a file.
     """
 
     after: int
@@ -123,13 +124,13 @@ class CrashFs(Fs):
 
     # -- faults --------------------------------------------------------------------
 
-    def _step(self) -> bool:
+    def _step(self, *, sync: bool = False) -> bool:
         """Count a change; raise the fault that is due; return whether it is to be torn."""
         if self.dead:
             raise Crash
         self.changes += 1
         fault = self.fault
-        if fault is None:
+        if fault is None or (fault.kind == "sync" and not sync):
             return False
         if fault.after > 0:
             fault.after -= 1
@@ -271,7 +272,7 @@ class CrashFs(Fs):
     def fdatasync(self, fd: int) -> None:
         inode = self.fds[fd]
         try:
-            torn = self._step()
+            torn = self._step(sync=True)
         except OSError:
             inode.lose(self.rng)
             raise

@@ -184,6 +184,12 @@ class SpoolMachine(RuleBasedStateMachine):
         self._put(self._items(sizes, holding))
         self.fs.fault = None
 
+    @rule(sizes=sizes, holding=holding)
+    def put_with_a_failed_sync(self, sizes: list[int | None], holding: str) -> None:
+        self.fs.fault = Fault(0, "sync")
+        self._put(self._items(sizes, holding))
+        self.fs.fault = None
+
     @rule(sizes=sizes, holding=holding, after=st.integers(0, 8))
     def crash_in_put(self, sizes: list[int | None], holding: str, after: int) -> None:
         items = self._items(sizes, holding)

@@ -117,7 +117,8 @@ def run_one(name: str, examples: int) -> bool:
     machine = importlib.import_module("tests.model.machine")
     try:
         machine.run(examples, derandomize=True)
-    except (Exception, BaseExceptionGroup):  # noqa: BLE001 -- any failure is a catch
+    except (Exception, BaseExceptionGroup) as exc:  # noqa: BLE001 -- any failure is a catch
+        print(repr(exc)[:300])
         return True
     return False
 
