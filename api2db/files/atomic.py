@@ -24,7 +24,9 @@ def atomic_write(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        fd = os.open(
+            temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode
+        )
         with os.fdopen(fd, "wb") as file:
             yield file
             file.flush()
@@ -35,6 +37,21 @@ def atomic_write(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
             temporary.unlink()
         raise
     sync_folder(path.parent)
+
+
+def make_folder(folder: Path, mode: int = 0o700) -> None:
+    """
+    Make *folder* and what is missing above it, each durable in its parent.
+
+    Raises:
+        OSError: It cannot be made, or a file has its name.
+    """
+    if folder.is_dir():
+        return
+    if folder.parent != folder:
+        make_folder(folder.parent, mode)
+    folder.mkdir(mode=mode, exist_ok=True)
+    sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:

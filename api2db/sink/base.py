@@ -75,7 +75,11 @@ class Sink(ABC):
 
     @abstractmethod
     def write(
-        self, batches: Sequence[Batch], *, forget: Collection[str] = (), commit: bool = True
+        self,
+        batches: Sequence[Batch],
+        *,
+        forget: Collection[str] = (),
+        commit: bool = True,
     ) -> Landed:
         """
         Make *batches* take effect once, all in one transaction, each with its marker.

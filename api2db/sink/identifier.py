@@ -10,6 +10,8 @@ from api2db.core.errors import SinkMisconfigured
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
+_LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
+
 
 def quote(name: str) -> str:
     """
@@ -19,49 +21,91 @@ def quote(name: str) -> str:
         SinkMisconfigured: It is empty or holds NUL.
     """
     if not name or "\0" in name:
-        raise SinkMisconfigured(f"{name!r} cannot be the name of a table", hint="choose another")
+        raise SinkMisconfigured(
+            f"{name!r} cannot be the name of a table", hint="choose another"
+        )
     return '"' + name.replace('"', '""') + '"'
 
 
 def fitted(name: str, limit: int) -> str:
     """
-    Return *name* if a target can hold it, else a name made from it and its hash.
+    Return *name* if a target can hold it, else `hashed`.
 
-    PostgreSQL cuts names off at 63 bytes, so two long ones could become one. The result
-    depends on *name* alone: it is the same in every process and for every order of arrival.
+    PostgreSQL cuts names off at 63 bytes, so two long ones could become one.
 
     Args:
         limit: Most bytes of a name, in UTF-8.
     """
+    holds = name and "\0" not in name and len(name.encode()) <= limit
+    return name if holds else hashed(name, limit)
+
+
+def hashed(name: str, limit: int) -> str:
+    """
+    Return the start of *name* and a hash of it, in at most *limit* bytes.
+
+    It depends on *name* alone: it is the same in every process and for every order of arrival.
+    """
     encoded = name.encode()
-    if name and "\0" not in name and len(encoded) <= limit:
-        return name
     digest = hashlib.sha256(encoded).hexdigest()[:8]
     head = encoded.replace(b"\0", b"_")[: limit - 9].decode(errors="ignore")
     return f"{head}_{digest}"
 
 
 def mapped(
-    names: Iterable[str], existing: Collection[str], *, limit: int, folds: bool
+    names: Iterable[str],
+    existing: Collection[str],
+    *,
+    limit: int,
+    folds: bool = False,
+    reserved: Collection[str] = (),
 ) -> dict[str, str]:
     """
     Return the target's column name of each of *names*, all different.
 
+    The result does not depend on the order of *names*.
+
     Args:
         existing: Columns of the table.
-        folds: Whether the target takes names that differ in case only for the same. Then a
-            name takes over the column of another case, unless that name comes as well.
+        folds: Whether names that differ only in the case of ASCII letters are one name in the
+            target. Then the first of them in sorted order keeps its name, the others are
+            hashed; a name by itself takes the column of another case that is there already.
+        reserved: Names that the target refuses for a column.
+
+    Raises:
+        SinkMisconfigured: Two names have one hash.
     """
-    wanted = {name: fitted(name, limit) for name in names}
-    if not folds:
-        return wanted
-    taken = {name.casefold(): name for name in existing}
-    coming = set(wanted.values())
+    wanted = {
+        name: hashed(name, limit) if name in reserved else fitted(name, limit)
+        for name in dict.fromkeys(names)
+    }
+    if folds:
+        wanted = _unfolded(wanted, existing, limit)
+    if len(set(wanted.values())) < len(wanted):
+        raise SinkMisconfigured(
+            "two columns of the source have the same name in the target",
+            hint="rename one with 'columns'",
+        )
+    return wanted
+
+
+def _unfolded(
+    wanted: dict[str, str], existing: Collection[str], limit: int
+) -> dict[str, str]:
+    """Keep names apart that the target would take for one."""
+    there = set(existing)
+    by_fold = {name.translate(_LOWER): name for name in existing}
+    # Names whose column exists come first: they keep it, whoever else comes.
+    order = sorted(wanted, key=lambda name: (wanted[name] not in there, name))
+    taken: set[str] = set()
     result = {}
-    for name, ident in wanted.items():
-        there = taken.get(ident.casefold(), ident)
-        if there != ident and there in coming:
-            there = fitted(ident + "\0", limit)  # a NUL forces the form with a hash
-        taken[there.casefold()] = there
-        result[name] = there
-    return result
+    for name in order:
+        ident = wanted[name]
+        fold = ident.translate(_LOWER)
+        if fold in taken or (hashed(name, limit) in there and ident not in there):
+            ident = hashed(name, limit)
+        else:
+            ident = by_fold.get(fold, ident)
+        taken.add(fold)
+        result[name] = ident
+    return {name: result[name] for name in wanted}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -17,188 +17,200 @@ if TYPE_CHECKING:
 
     from api2db.core.batch import Batch
 
+#: The kernels; their stubs know neither several arrays nor scalars as arguments.
+_kernel: Any = pc
 
-def unified(batches: Iterable[Batch]) -> list[list[Batch]]:
-    """
-    Return *batches* in runs whose columns widen into one set; most often one run.
-
-    Types of a collector only widen, so more than one run comes from a changed configuration.
-    """
-    runs: list[list[Batch]] = []
-    columns: dict[str, pa.DataType] = {}
-    for batch in batches:
-        wider = _widened(columns, batch.rows.schema)
-        if wider is None or not runs:
-            runs.append([])
-            wider = _widened({}, batch.rows.schema)
-            assert wider is not None
-        runs[-1].append(batch)
-        columns = wider
-    return runs
-
-
-def _widened(columns: Mapping[str, pa.DataType], schema: pa.Schema) -> dict[str, pa.DataType] | None:
-    wider = dict(columns)
-    for field in schema:
-        old = wider.get(field.name)
-        new = field.type if old is None else _common(old, field.type)
-        if new is None:
-            return None
-        wider[field.name] = new
-    return wider
-
-
-def _common(a: pa.DataType, b: pa.DataType) -> pa.DataType | None:
-    return a if a == b else types.widen(a, b) or types.widen(b, a)
+#: Kinds that are sent as text, whatever they are in the target.
+_AS_TEXT = frozenset({"str", "decimal", "json"})
 
 
 def columns_of(batches: Sequence[Batch]) -> dict[str, pa.DataType]:
-    """Return the columns of one run, each with its widest type, in order of appearance."""
+    """
+    Return the columns of *batches* in order of appearance, each with the type that it widens to.
+
+    A type that does not fit what came before it is left out: its rows will be refused. A
+    column of nothing but NULL has the type null.
+    """
     columns: dict[str, pa.DataType] = {}
     for batch in batches:
-        columns = _widened(columns, batch.rows.schema) or columns
+        for column in batch.rows.schema:
+            old = columns.get(column.name, pa.null())
+            if old == column.type:
+                columns[column.name] = old
+                continue
+            big = pa.types.is_integer(old) and inexact(batches, column.name)
+            columns[column.name] = types.widen(old, column.type, big=big) or old
     return columns
+
+
+def inexact(batches: Iterable[Batch], name: str) -> bool:
+    """Return whether column *name* holds integers that a float would round."""
+    for batch in batches:
+        at = batch.rows.schema.get_field_index(name)
+        if at >= 0 and pa.types.is_integer(batch.rows.schema.field(at).type):
+            ends: Any = _kernel.min_max(batch.rows.column(at)).as_py()
+            if (
+                ends["min"] is not None
+                and max(-ends["min"], ends["max"]) > types.EXACT_INT
+            ):
+                return True
+    return False
+
+
+def null_keys(batches: Sequence[Batch], keys: Iterable[str]) -> dict[int, str]:
+    """Return the rows of *batches*, numbered through, in which a key is NULL or missing."""
+    bad: dict[int, str] = {}
+    start = 0
+    for batch in batches:
+        for key in keys:
+            at = batch.rows.schema.get_field_index(key)
+            if at < 0:
+                rows = range(start, start + batch.rows.num_rows)
+                bad |= dict.fromkeys(rows, f"the key {key!r} is missing")
+            elif batch.rows.column(at).null_count:
+                for i in where(batch.rows.column(at).is_null()):
+                    bad[start + i] = f"the key {key!r} is NULL"
+        start += batch.rows.num_rows
+    return bad
+
+
+def reject(batches: Iterable[Batch], bad: Mapping[int, str]) -> None:
+    """Raise `SinkRejected` for the rows *bad* of *batches* (numbered through), if any."""
+    if not bad:
+        return
+    rows: dict[str, list[DeadRow]] = {}
+    start = 0
+    for batch in batches:
+        end = start + batch.rows.num_rows
+        found = [DeadRow(i - start, bad[i]) for i in sorted(bad) if start <= i < end]
+        if found:
+            rows[batch.id] = found
+        start = end
+    reason = bad[min(bad)]
+    raise SinkRejected(f"{len(bad)} rows cannot be written: {reason}", rows=rows)
 
 
 @dataclass(slots=True)
 class Load:
     """
-    The rows of one run, column by column, as they will be sent.
+    The rows of several batches, column by column, as they are sent.
 
     Attributes:
-        batches: Where the rows come from, in order.
-        columns: Name -> values (n rows in all, one chunk per batch), NULL where a batch has
-            no such column.
+        columns: Name -> values (n rows in all), NULL where a batch has no such column.
+            Decimals and JSON are text.
+        bad: Row -> why its column cannot hold it.
     """
 
-    batches: Sequence[Batch]
     columns: dict[str, pa.ChunkedArray[Any]]
+    bad: dict[int, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, batches: Sequence[Batch], names: Iterable[str]) -> Load:
-        """Line up the columns *names* of *batches*, types as they came."""
-        columns = {}
-        for name in names:
-            types_ = [b.rows.schema.field(name).type for b in batches if name in b.rows.schema.names]
-            wide = types_[0]
-            for other in types_[1:]:
-                wide = _common(wide, other) or wide
-            chunks = [
-                types.cast(b.rows.column(name), wide)
-                if name in b.rows.schema.names
-                else pa.nulls(b.rows.num_rows, wide)
-                for b in batches
-            ]
-            columns[name] = _chunked(chunks, wide)
-        return cls(batches, columns)
+    def of(cls, batches: Sequence[Batch], kinds: Mapping[str, str]) -> Load:
+        """Line up the columns of *batches* that are named in *kinds*, each as that kind."""
+        load = cls({})
+        for name, kind in kinds.items():
+            chunks, start = [], 0
+            for batch in batches:
+                at = batch.rows.schema.get_field_index(name)
+                n = batch.rows.num_rows
+                array = pa.nulls(n) if at < 0 else batch.rows.column(at)
+                chunk, wrong = as_kind(array, kind, name)
+                load.bad |= {start + i: reason for i, reason in wrong.items()}
+                chunks.append(chunk)
+                start += n
+            load.columns[name] = chunked(chunks, sent_type(kind))
+        return load
 
-    @property
-    def num_rows(self) -> int:
-        """Rows in all."""
-        return sum(batch.rows.num_rows for batch in self.batches)
-
-    def reject(self, bad: Mapping[int, str]) -> None:
-        """Raise `SinkRejected` for the rows *bad* (row of the load -> reason), if any."""
-        if not bad:
-            return
-        rows: dict[str, list[DeadRow]] = {}
-        start = 0
-        for batch in self.batches:
-            end = start + batch.rows.num_rows
-            found = [DeadRow(i - start, bad[i]) for i in sorted(bad) if start <= i < end]
-            if found:
-                rows[batch.id] = found
-            start = end
-        reason = bad[min(bad)]
-        raise SinkRejected(f"{len(bad)} rows cannot be written: {reason}", rows=rows)
-
-    def null_keys(self, keys: Sequence[str]) -> dict[int, str]:
-        """Return the rows in which a key is NULL or missing."""
-        bad: dict[int, str] = {}
-        for key in keys:
-            values = self.columns.get(key)
-            if values is None:
-                return {i: f"the key {key!r} is missing" for i in range(self.num_rows)}
-            if values.null_count:
-                for i in where(values.is_null()):
-                    bad[i] = f"the key {key!r} is NULL"
-        return bad
-
-    def last_per_key(self, keys: Sequence[str]) -> Load:
-        """Return the load with the last row of each key only, in their order."""
-        order = pa.array(range(self.num_rows), pa.int64())
-        table = pa.table({**{k: _plain(self.columns[k]) for k in keys}, "\0row": order})
-        last = table.group_by(list(keys)).aggregate([("\0row", "max")])
-        if last.num_rows == self.num_rows:
-            return self
-        rows = pc.take(last["\0row_max"], pc.sort_indices(last["\0row_max"]))
-        return Load(self.batches, {name: col.take(rows) for name, col in self.columns.items()})
+    def last_per_key(self, keys: Sequence[str]) -> dict[str, pa.ChunkedArray[Any]]:
+        """Return the columns with the last row of each key only, in their order."""
+        n = len(self.columns[keys[0]])
+        order = pa.array(range(n), pa.int64())
+        # Names of the source may be anything: they are replaced by numbers.
+        arrays = [self.columns[key] for key in keys]
+        table = pa.table([*arrays, order], names=[*map(str, range(len(keys))), "row"])
+        last = table.group_by(table.column_names[:-1]).aggregate([("row", "max")])
+        if last.num_rows == n:
+            return self.columns
+        rows = last["row_max"].take(pc.sort_indices(last["row_max"]))
+        return {name: column.take(rows) for name, column in self.columns.items()}
 
 
-def _plain(column: pa.ChunkedArray[Any]) -> pa.ChunkedArray[Any]:
-    """Return *column* without an extension type, for kernels that know none."""
-    if isinstance(column.type, pa.BaseExtensionType):
-        chunks: list[Any] = column.chunks
-        return _chunked([chunk.storage for chunk in chunks], column.type.storage_type)
-    return column
+def sent_type(kind: str) -> pa.DataType:
+    """Return the Arrow type in which values of *kind* are sent."""
+    return pa.string() if kind in _AS_TEXT else types.arrow_type(kind)
 
 
-def _chunked(chunks: list[Any], type_: pa.DataType) -> pa.ChunkedArray[Any]:
-    return pa.chunked_array(chunks, type_)  # type: ignore[call-overload]
+def as_kind(
+    array: pa.Array[Any], kind: str, name: str
+) -> tuple[pa.Array[Any], dict[int, str]]:
+    """
+    Return *array* (n values of column *name*) as `sent_type` of *kind*, and what does not fit.
+
+    Values of rows that do not fit are undefined.
+    """
+    if pa.types.is_null(array.type):
+        return _nulls(array, kind), {}
+    have = types.kind_of(array.type)
+    if kind == "str" or (kind == "decimal" and have in ("int", "float", "decimal")):
+        return as_text(array), {}
+    if kind == "json" and have == "float":
+        finite = _kernel.is_finite(array).fill_null(True)
+        reason = f"{name}: JSON has no NaN and no infinity"
+        return as_text(array), dict.fromkeys(where(_kernel.invert(finite)), reason)
+    wide = types.arrow_type(kind)
+    wider = types.widen(array.type, wide)
+    if have != kind and (wider is None or types.kind_of(wider) != kind):
+        reason = f"{name}: the column holds {kind}, this is {have}"
+        filled = dict.fromkeys(where(array.is_valid()), reason)
+        return _nulls(array, kind), filled
+    try:
+        return _plain(types.cast(array, wide)), {}
+    except pa.ArrowInvalid:
+        return _nulls(array, kind), _one_by_one(array, wide, name)
+
+
+def _nulls(array: pa.Array[Any], kind: str) -> pa.Array[Any]:
+    nulls: Any = pa.nulls(len(array), sent_type(kind))  # type: ignore[call-overload]
+    return nulls  # type: ignore[no-any-return]
+
+
+def _one_by_one(array: pa.Array[Any], wide: pa.DataType, name: str) -> dict[int, str]:
+    bad: dict[int, str] = {}
+    for i in range(len(array)):
+        try:
+            types.cast(array.slice(i, 1), wide)
+        except pa.ArrowInvalid:
+            kind = types.kind_of(wide)
+            bad[i] = (
+                f"{name}: the column holds {kind}, which cannot hold this number exactly"
+            )
+    return bad
+
+
+def as_text(array: pa.Array[Any]) -> pa.Array[Any]:
+    """Return *array* as text: numbers as JSON writes them, instants as ISO 8601 in UTC."""
+    kind = types.kind_of(array.type)
+    if kind == "str":
+        return array.cast(pa.string())
+    if kind in ("json", "int", "float", "decimal"):
+        return _plain(types.cast(array, types.JSON))
+    return types.cast(array, pa.string())
+
+
+def _plain(array: Any) -> pa.Array[Any]:
+    """Return *array* without an extension type, for kernels that know none."""
+    plain: pa.Array[Any] = (
+        array.storage if isinstance(array, pa.ExtensionArray) else array
+    )
+    return plain
+
+
+def chunked(chunks: list[Any], type_: pa.DataType) -> pa.ChunkedArray[Any]:
+    """Return *chunks*, all of *type_*, as one column."""
+    return pa.chunked_array(chunks, type_)  # type: ignore[call-overload, no-any-return]
 
 
 def where(mask: Any) -> list[int]:
     """Return the rows in which *mask* (n booleans) is true."""
-    rows: list[int] = pc.indices_nonzero(mask).to_pylist()
+    rows: list[int] = _kernel.indices_nonzero(mask).to_pylist()
     return rows
-
-
-def as_text(column: pa.ChunkedArray[Any]) -> pa.ChunkedArray[Any]:
-    """Return *column* as text: numbers as JSON writes them, instants as ISO 8601 in UTC."""
-    kind = types.kind_of(column.type)
-    if kind == "str":
-        return column
-    if kind in ("json", "int", "float", "decimal"):
-        chunks = [types.cast(chunk, types.JSON) for chunk in column.chunks]
-        return _plain(_chunked(chunks, types.JSON))
-    text = pa.string()
-    return _chunked([types.cast(chunk, text) for chunk in column.chunks], text)
-
-
-def as_kind(
-    column: pa.ChunkedArray[Any], kind: str, name: str
-) -> tuple[pa.ChunkedArray[Any], dict[int, str]]:
-    """
-    Return *column* as the natural Arrow type of *kind*, and the rows that do not fit.
-
-    Decimals come back as text (a target casts it). JSON comes back as text, too.
-    """
-    have = types.kind_of(column.type)
-    if kind == "decimal" and have in ("int", "float", "decimal"):
-        return as_text(column), {}
-    if kind == "str":
-        return as_text(column), {}
-    if have == kind:
-        return _plain(column), {}
-    wide = types.arrow_type(kind)
-    wider = types.widen(column.type, wide)
-    if wider is None or types.kind_of(wider) != kind:
-        reason = f"{name}: the column holds {kind}, this is {have}"
-        return column, dict.fromkeys(where(column.is_valid()), reason)
-    try:
-        cast = _chunked([types.cast(chunk, wide) for chunk in column.chunks], wide)
-    except pa.ArrowInvalid:
-        return _one_by_one(column, wide, name)
-    return _plain(cast), {}
-
-
-def _one_by_one(
-    column: pa.ChunkedArray[Any], wide: pa.DataType, name: str
-) -> tuple[pa.ChunkedArray[Any], dict[int, str]]:
-    bad: dict[int, str] = {}
-    for i, value in enumerate(column.to_pylist()):
-        try:
-            types.cast(pa.array([value], column.type), wide)
-        except pa.ArrowInvalid as exc:
-            bad[i] = f"{name}: {exc}"
-    return column, bad

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from api2db.core.errors import SinkMisconfigured, SinkUnavailable
+from api2db.core.errors import (
+    ConfigError,
+    SinkMisconfigured,
+    SinkRejected,
+    SinkUnavailable,
+)
 from api2db.core.faults import crash_point
-from api2db.files.atomic import atomic_write
+from api2db.files.atomic import atomic_write, make_folder
 from api2db.sink.base import Delivery, Landed, Sink
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-    from pathlib import Path
 
     from api2db.core.batch import Batch
 
 #: Errors that need a person: the folder cannot be made or written.
-_FOLDER = frozenset({errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EROFS, errno.ENAMETOOLONG})
+_FOLDER = frozenset(
+    {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EROFS, errno.ENAMETOOLONG}
+)
 
 
 class LocalSink(Sink):
@@ -36,17 +43,26 @@ class LocalSink(Sink):
 
     def __init__(self, folder: Path, delivery: Delivery) -> None:
         self.delivery = delivery
+        if delivery.table in ("", ".", "..") or set("/\0") & set(delivery.table):
+            raise ConfigError(
+                f"streams.{delivery.stream}: {delivery.table!r} cannot be the name of a folder",
+                hint="give a table without a slash",
+            )
         self._folder = folder / delivery.table
 
     def open(self) -> None:
         """Make the folder."""
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(self._folder)
         except OSError as exc:
             raise self._translated(exc) from exc
 
     def write(
-        self, batches: Sequence[Batch], *, forget: Collection[str] = (), commit: bool = True
+        self,
+        batches: Sequence[Batch],
+        *,
+        forget: Collection[str] = (),
+        commit: bool = True,
     ) -> Landed:
         """Write one file per batch; a rehearsal writes none."""
         rows = 0
@@ -54,8 +70,16 @@ class LocalSink(Sink):
             if batch.rows.num_rows and commit:
                 try:
                     self._write(batch)
+                except (
+                    FileNotFoundError
+                ) as exc:  # somebody removed the folder: it is made again
+                    raise SinkUnavailable(f"{self._folder} is gone") from exc
                 except OSError as exc:
                     raise self._translated(exc) from exc
+                except pa.ArrowException as exc:
+                    raise SinkRejected(
+                        f"Parquet cannot hold these rows: {exc}"
+                    ) from exc
             rows += batch.rows.num_rows
         return Landed(rows)
 
@@ -66,9 +90,9 @@ class LocalSink(Sink):
             "api2db.stream": self.delivery.stream,
         }
         table = pa.Table.from_batches([batch.rows]).replace_schema_metadata(origin)
-        crash_point("sink.before_rename")
         with atomic_write(self._folder / f"{batch.timestamp_ns}.parquet") as file:
             pq.write_table(table, file, compression="zstd")
+            crash_point("sink.before_rename")
         crash_point("sink.after_rename")
 
     def landed(self) -> frozenset[str]:
@@ -87,5 +111,7 @@ class LocalSink(Sink):
     def _translated(self, exc: OSError) -> SinkMisconfigured | SinkUnavailable:
         message = f"cannot write to {self._folder}: {exc.strerror or exc}"
         if exc.errno in _FOLDER:
-            return SinkMisconfigured(message, hint="check the folder's owner and rights")
+            return SinkMisconfigured(
+                message, hint="check the folder's owner and rights"
+            )
         return SinkUnavailable(message)

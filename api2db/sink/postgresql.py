@@ -9,40 +9,45 @@ table of our types, and from there inserted with casts.
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import psycopg
 import pyarrow as pa
+import pyarrow.compute as pc
 from psycopg import sql
 
 from api2db.core import types
-from api2db.core.errors import (
-    SinkError,
-    SinkMisconfigured,
-    SinkRejected,
-    SinkUnavailable,
-    SinkUnknown,
-)
+from api2db.core.errors import SinkError, SinkUnavailable, SinkUnknown
 from api2db.sink import pgcopy
 from api2db.sink.identifier import quote
-from api2db.sink.sql import LEDGER, SqlSink, Stale, Target
+from api2db.sink.load import where
+from api2db.sink.pgerrors import translate
+from api2db.sink.sql import LEDGER, SqlSink
+from api2db.sink.table import Stale, Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from api2db.sink.base import Delivery
 
-logger = logging.getLogger(__name__)
+#: The kernels; their stubs know neither several arrays nor scalars as arguments.
+_kernel: Any = pc
 
 # A transaction of a lost connection may still hold our marker's row: wait, not for ever.
 _SESSION = "set lock_timeout = '10s'; set timezone = 'UTC'"
 _KINDS = {
     types.sql_type(types.arrow_type(kind), "postgresql"): kind for kind in types.NAMES
 }
+# An instant as `core.types.cast` writes it: as many fractional digits as it needs.
+_INSTANT_TEXT = (
+    "regexp_replace(regexp_replace(to_char({} at time zone 'UTC',"
+    """ 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '\\.000000Z$', 'Z'),"""
+    " '(\\.[0-9]{{3}})000Z$', '\\1Z')"
+)
 _CREATE_LEDGER = f"""
 create table if not exists {LEDGER} (
   batch_id text primary key,
@@ -64,13 +69,34 @@ select array_agg(a.attname::text) from pg_index i
 join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any(i.indkey)
 where i.indrelid = to_regclass(%s) and i.indisunique and i.indisvalid and i.indpred is null
   and i.indexprs is null and i.indnkeyatts = i.indnatts
+  and i.indimmediate
 group by i.indexrelid"""
+# Somebody else made, dropped or changed the same at the same time.
+_CHANGED = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.DuplicateTable,
+    psycopg.errors.DuplicateColumn,
+    psycopg.errors.UniqueViolation,
+    psycopg.errors.InternalError_,
+)
+_STAGE = "pg_temp._api2db_stage"
+#: Kinds whose values are equal in PostgreSQL only if they are in Arrow.
+_PLAIN_KEYS = frozenset({"int", "bool", "str", "datetime", "date"})
+# First and last instant and day that PostgreSQL has, in microseconds and days since 1970.
+_INSTANTS = (-210_866_803_200_000_000, 9_224_318_015_999_999_999)
+_DAYS = (-2_440_588, 2_145_042_541)
+#: A ``\\u0000`` whose backslash is not itself escaped.
+_JSON_NUL = r"(^|[^\\])(\\\\)*\\u0000"
 
 
 class PostgresSink(SqlSink):
     """One table of a PostgreSQL database, through one connection."""
 
     dialect: ClassVar[types.Dialect] = "postgresql"
+    reserved: ClassVar[frozenset[str]] = frozenset(
+        {"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"}
+    )
 
     def __init__(self, url: str, delivery: Delivery) -> None:
         super().__init__(delivery)
@@ -79,6 +105,9 @@ class PostgresSink(SqlSink):
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
         self._stage: tuple[tuple[str, str], ...] = ()
         self._interrupted = False
+        self._guard = (
+            threading.Lock()
+        )  # between `interrupt` and `close`, never held for long
 
     # -- connection ----------------------------------------------------------------
 
@@ -87,9 +116,11 @@ class PostgresSink(SqlSink):
         self._stage = ()
         defaults = {"connect_timeout": "10", "application_name": "api2db"}
         given = psycopg.conninfo.conninfo_to_dict(self._url)
-        conninfo = psycopg.conninfo.make_conninfo(**{**defaults, **given})  # type: ignore[arg-type]
+        settings: dict[str, Any] = {**defaults, **given, "client_encoding": "utf8"}
         # Statements of a connection are few and tables may change: prepare nothing.
-        self._connection = psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
+        self._connection = psycopg.connect(
+            **settings, autocommit=True, prepare_threshold=None
+        )
         self._run(_SESSION)
 
     @property
@@ -101,18 +132,24 @@ class PostgresSink(SqlSink):
     def interrupt(self) -> None:
         """Close the socket from outside: libpq never returns from a stopped server."""
         self._interrupted = True
-        connection = self._connection
-        if connection is None:
-            return
-        with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as s:
-            s.shutdown(socket.SHUT_RDWR)
+        with self._guard:
+            connection = self._connection
+            if connection is None:
+                return
+            # The number belongs to libpq; a duplicate can be closed here.
+            with (
+                suppress(OSError, psycopg.Error),
+                socket.socket(fileno=os.dup(connection.fileno())) as duplicate,
+            ):
+                duplicate.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the connection, without a word to a server that may hang."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with suppress(psycopg.Error):
-                connection.close()
+        with self._guard:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                with suppress(psycopg.Error):
+                    connection.close()
 
     def _run(self, query: str, *params: object) -> psycopg.Cursor[tuple[Any, ...]]:
         # Every name in *query* went through `quote`; it is SQL, not data.
@@ -122,23 +159,32 @@ class PostgresSink(SqlSink):
 
     def _make_ledger(self) -> None:
         if self._run("select to_regclass(%s)", LEDGER).fetchone() == (None,):
-            self._run(_CREATE_LEDGER)
+            with suppress(*_CHANGED):  # another sink made it at the same time
+                self._run(_CREATE_LEDGER)
 
     def _markers(self) -> list[str]:
         where = "where spool = %s and collector = %s and stream = %s"
         d = self.delivery
-        found = self._run(f"select batch_id from {LEDGER} {where}", d.spool, d.collector, d.stream)
+        found = self._run(
+            f"select batch_id from {LEDGER} {where}", d.spool, d.collector, d.stream
+        )
         return [row[0] for row in found]
 
     def _insert_markers(self, rows: Mapping[str, int]) -> list[str]:
         d = self.delivery
         found = self._run(
-            _INSERT_MARKERS, d.spool, d.collector, d.stream, list(rows), list(rows.values())
+            _INSERT_MARKERS,
+            d.spool,
+            d.collector,
+            d.stream,
+            list(rows),
+            list(rows.values()),
         )
         return [row[0] for row in found]
 
     def _unmark(self, markers: Sequence[str]) -> None:
-        self._run(f"delete from {LEDGER} where batch_id = any(%s)", list(markers))
+        where = "where batch_id = any(%s) and spool = %s"
+        self._run(f"delete from {LEDGER} {where}", list(markers), self.delivery.spool)
 
     # -- the table -----------------------------------------------------------------
 
@@ -154,20 +200,27 @@ class PostgresSink(SqlSink):
     def _exact(self, ident: str) -> bool:
         name = quote(ident)
         far = f"{name} > {types.EXACT_INT} or {name} < -{types.EXACT_INT}"
-        return self._run(f"select 1 from {self.table} where {far} limit 1").fetchone() is None
+        return (
+            self._run(f"select 1 from {self.table} where {far} limit 1").fetchone()
+            is None
+        )
+
+    def _alterable(self) -> bool:
+        return True
 
     def _alter(self, ident: str, kind: str, wider: pa.DataType) -> None:
         name, to = quote(ident), self._natural(wider)
-        using = f"{name}::{to}"
-        if to == "jsonb":
-            using = f"to_jsonb({name})"
-        elif kind == "datetime":
-            utc = f"{name} at time zone 'UTC'"
-            using = f"""to_char({utc}, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
-        self._run(f"alter table {self.table} alter column {name} type {to} using {using}")
+        using = _INSTANT_TEXT.format(name) if kind == "datetime" else name
+        using = f"to_jsonb({using})" if to == "jsonb" else f"({using})::{to}"
+        self._execute_ddl(
+            f"alter table {self.table} alter column {name} type {to} using {using}"
+        )
 
     def _execute_ddl(self, statement: str) -> None:
-        self._run(statement)
+        try:
+            self._run(statement)
+        except _CHANGED as exc:
+            raise Stale(str(exc)) from exc
 
     # -- the transaction -----------------------------------------------------------
 
@@ -180,6 +233,7 @@ class PostgresSink(SqlSink):
 
     def _rollback(self) -> None:
         if self._db.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+            self._stage = ()  # it may have been made in this transaction
             self._run("rollback")
 
     def _verify(self) -> None:
@@ -191,73 +245,82 @@ class PostgresSink(SqlSink):
             raise Stale("its columns are different")
 
     def _unfit(self, column: pa.ChunkedArray[Any], target: Target) -> dict[int, str]:
-        return {}  # what PostgreSQL cannot hold it refuses
+        """Name what lies outside of PostgreSQL's calendar; the rest it refuses by itself."""
+        if target.kind not in ("datetime", "date"):
+            return {}
+        plain: Any = column.cast(
+            pa.int64() if target.kind == "datetime" else pa.int32()
+        )
+        first, last = _INSTANTS if target.kind == "datetime" else _DAYS
+        ends = _kernel.min_max(plain).as_py()
+        if ends["min"] is None or first <= ends["min"] <= ends["max"] <= last:
+            return {}
+        outside = _kernel.or_(_kernel.less(plain, first), _kernel.greater(plain, last))
+        reason = f"{target.name}: outside of what a {target.sql} of PostgreSQL holds"
+        return dict.fromkeys(where(outside), reason)
 
-    def _append(self, columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]) -> None:
+    def _append(
+        self, columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]
+    ) -> None:
         if all(target.natural and target.kind != "decimal" for target in targets):
             into = ", ".join(quote(target.ident) for target in targets)
             self._copy(f"{self.table} ({into})", columns, targets)
             return
-        self._run(f"{self._insert(columns, targets)} order by n")
+        self._stage_rows(columns, targets)
+        values = ", ".join(_read(i, target) for i, target in enumerate(targets))
+        self._run(f"{self._insert(targets)} select {values} from {_STAGE} order by n")
 
-    def _upsert(self, columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]) -> None:
-        idents = {target.name: target.ident for target in targets}
-        keys = [idents[key] for key in self.delivery.upsert]
-        rest = [target for target in targets if target.ident not in keys]
-        conflict = f"on conflict ({', '.join(map(quote, keys))}) do"
-        insert = self._insert(columns, targets, alias="existing")
-        if not rest:
-            self._run(f"{insert} {conflict} nothing")
-            return
-        names = [quote(target.ident) for target in rest]
-        changes = ", ".join(f"{name} = excluded.{name}" for name in names)
-        # An unchanged row costs no new version; json has no comparison.
-        same = ""
-        if all(target.sql != "json" for target in rest):
-            old = ", ".join(f"existing.{name}" for name in names)
-            new = ", ".join(f"excluded.{name}" for name in names)
-            same = f"where ({old}) is distinct from ({new})"
-        self._run(f"{insert} {conflict} update set {changes} {same}")
+    def _upsert(
+        self, columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]
+    ) -> None:
+        self._stage_rows(columns, targets)
+        values = ", ".join(_read(i, target) for i, target in enumerate(targets))
+        keys = [(i, t) for i, t in enumerate(targets) if t.name in self.delivery.upsert]
+        select = f"select {values} from {_STAGE}"
+        if not all(target.natural and target.kind in _PLAIN_KEYS for _, target in keys):
+            # Keys that differ as sent may be one when read: 5 and 5.0, or citext.
+            read = ", ".join(_read(i, target) for i, target in keys)
+            select = f"select distinct on ({read}) {values} from {_STAGE} order by {read}, n desc"
+        names = ", ".join(quote(target.ident) for _, target in keys)
+        action = _update([t for t in targets if t.name not in self.delivery.upsert])
+        self._run(f"{self._insert(targets)} {select} on conflict ({names}) do {action}")
 
-    def _insert(
-        self,
-        columns: Mapping[str, pa.ChunkedArray[Any]],
-        targets: Sequence[Target],
-        alias: str = "existing",
-    ) -> str:
-        """Copy the rows into the temporary table; return the statement that moves them on."""
+    def _insert(self, targets: Sequence[Target]) -> str:
+        into = ", ".join(quote(target.ident) for target in targets)
+        return f"insert into {self.table} as existing ({into})"
+
+    def _stage_rows(
+        self, columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]
+    ) -> None:
+        """Copy the rows into a temporary table of our types; ``n`` is their order."""
         sent = tuple((f"c{i}", _sent_as(target)) for i, target in enumerate(targets))
         if sent != self._stage:
-            self._run("drop table if exists pg_temp._api2db_stage")
+            self._run(f"drop table if exists {_STAGE}")
             body = ", ".join(f"{name} {kind}" for name, kind in sent)
             self._run(
                 "create temporary table _api2db_stage"
                 f" (n bigint generated always as identity, {body}) on commit delete rows"
             )
             self._stage = sent
-        stage_names = ", ".join(name for name, _ in sent)
-        self._copy(f"pg_temp._api2db_stage ({stage_names})", columns, targets)
-        into = ", ".join(quote(target.ident) for target in targets)
-        values = ", ".join(
-            f"{name}::{target.sql}" if _must_cast(target) else name
-            for (name, _), target in zip(sent, targets, strict=True)
+        self._copy(
+            f"{_STAGE} ({', '.join(name for name, _ in sent)})", columns, targets
         )
-        return f"insert into {self.table} as {alias} ({into}) select {values} from pg_temp._api2db_stage"
 
     def _copy(
-        self, into: str, columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]
+        self,
+        into: str,
+        columns: Mapping[str, pa.ChunkedArray[Any]],
+        targets: Sequence[Target],
     ) -> None:
-        kinds = ["str" if target.kind == "decimal" else target.kind for target in targets]
+        kinds = [
+            "str" if target.kind == "decimal" else target.kind for target in targets
+        ]
         statement = sql.SQL(f"copy {into} from stdin (format binary)")
         with self._db.cursor() as cursor, cursor.copy(statement) as copy:
             copy.write(pgcopy.HEADER)
             for rows in _slices([columns[target.name] for target in targets]):
                 copy.write(memoryview(pgcopy.encode(rows, kinds)))
             copy.write(pgcopy.TRAILER)
-
-    def _undo(self) -> None:
-        self._stage = ()  # it may have been made in the transaction that is rolled back
-        super()._undo()
 
     # -- errors --------------------------------------------------------------------
 
@@ -266,97 +329,62 @@ class PostgresSink(SqlSink):
             return translate(exc, interrupted=self._interrupted)
         return SinkUnknown(f"{type(exc).__name__}: {exc}")
 
+    def _blamed(
+        self, columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]
+    ) -> dict[int, str]:
+        """Find the NULs, the only text that PostgreSQL refuses anywhere."""
+        bad: dict[int, str] = {}
+        for target in targets:
+            column = columns[target.name]
+            if not pa.types.is_string(column.type):
+                continue
+            nul = _kernel.match_substring(column, "\0")
+            if target.kind == "json":
+                nul = _kernel.or_(nul, _kernel.match_substring_regex(column, _JSON_NUL))
+            found = where(nul.combine_chunks())
+            bad |= dict.fromkeys(found, f"{target.name}: PostgreSQL has no NUL in text")
+        return bad
+
 
 def _sent_as(target: Target) -> str:
     kind = "str" if target.kind == "decimal" else target.kind
     return types.sql_type(types.arrow_type(kind), "postgresql")
 
 
-def _must_cast(target: Target) -> bool:
+def _read(i: int, target: Target) -> str:
     """
-    Return whether the text that was sent must be read as the column's type.
+    Return the SQL that reads the value of column *i* of the stage as the column's type.
 
     Reading a text refuses what does not fit, where a cast between numbers would round. But an
     explicit cast to ``varchar(n)`` cuts off, where an assignment refuses.
     """
-    return target.kind == "decimal" or not (target.natural or target.sql.startswith("character"))
+    as_sent = target.natural and target.kind != "decimal"
+    return (
+        f"c{i}"
+        if as_sent or target.sql.startswith("character")
+        else f"c{i}::{target.sql}"
+    )
+
+
+def _update(rest: Sequence[Target]) -> str:
+    """Return what happens to a row whose key is there."""
+    if not rest:
+        return "nothing"
+    names = [quote(target.ident) for target in rest]
+    changes = ", ".join(f"{name} = excluded.{name}" for name in names)
+    if not all(target.natural for target in rest):
+        return f"update set {changes}"
+    # An unchanged row costs no new version. Types that are not ours may have no comparison.
+    old = ", ".join(f"existing.{name}" for name in names)
+    new = ", ".join(f"excluded.{name}" for name in names)
+    return f"update set {changes} where ({old}) is distinct from ({new})"
 
 
 def _slices(columns: Sequence[pa.ChunkedArray[Any]]) -> Iterator[list[pa.Array[Any]]]:
     """Yield the columns a run of rows at a time, each without an inner boundary."""
-    table = pa.Table.from_arrays(list(columns), names=[str(i) for i in range(len(columns))])
+    table = pa.Table.from_arrays(
+        list(columns), names=[str(i) for i in range(len(columns))]
+    )
     for batch in table.to_batches():
         if batch.num_rows:
             yield batch.columns
-
-
-#: SQLSTATE classes and states (appendix A of the manual) -> kind; the longest prefix wins.
-STATES: dict[str, type[SinkError]] = {
-    "08": SinkUnavailable,  # connection exception
-    "0A": SinkMisconfigured,  # feature not supported
-    "0L": SinkMisconfigured,
-    "0P": SinkMisconfigured,
-    "21": SinkRejected,  # cardinality violation
-    "22": SinkRejected,  # data exception
-    "23": SinkRejected,  # integrity constraint violation
-    "25006": SinkUnavailable,  # read-only transaction: a standby, during a failover
-    "25P03": SinkUnavailable,
-    "25P04": SinkUnavailable,
-    "28": SinkMisconfigured,  # invalid authorization
-    "3D": SinkMisconfigured,  # no such database
-    "3F": SinkMisconfigured,  # no such schema
-    "40": SinkUnavailable,  # serialization failure, deadlock
-    "40003": SinkUnknown,  # statement completion unknown
-    "42": SinkMisconfigured,  # syntax, access rule, undefined object
-    "44": SinkRejected,  # with check option violation
-    "53": SinkUnavailable,  # insufficient resources
-    "54": SinkMisconfigured,  # program limit exceeded: too many columns, a row too large
-    "54000": SinkRejected,
-    "55": SinkUnavailable,  # object not in prerequisite state, lock not available
-    "57": SinkUnavailable,  # operator intervention: shutdown, cancelled
-    "58": SinkUnavailable,  # system error
-    "P0": SinkRejected,  # raised by a user's trigger
-    "XX": SinkUnknown,
-}
-#: What libpq says at login, where it hands on no SQLSTATE.
-_LOGIN = (
-    "authentication failed",
-    "no password supplied",
-    "pg_hba.conf",
-    "does not exist",
-    "permission denied",
-    "not permitted to log in",
-    "certificate",
-    "invalid connection option",
-    "invalid value for parameter",
-    "could not translate host name",
-)
-
-
-def translate(exc: psycopg.Error, *, interrupted: bool = False) -> SinkError:
-    """Return the error of ours that *exc* means; the message names no row's content."""
-    state = exc.sqlstate or ""
-    text = (exc.diag.message_primary or str(exc)).strip().splitlines() or [type(exc).__name__]
-    message = f"PostgreSQL: {text[0]}" + (f" ({state})" if state else "")
-    if interrupted:
-        return SinkUnavailable("PostgreSQL did not answer in time; the connection was cut")
-    for length in (5, 2):
-        kind = STATES.get(state[:length]) if state else None
-        if kind is not None:
-            return kind(message)
-    if state:
-        return SinkUnknown(message)
-    if isinstance(exc, (psycopg.DataError, psycopg.IntegrityError)):
-        return SinkRejected(message)
-    if isinstance(exc, psycopg.NotSupportedError):
-        return SinkMisconfigured(message)
-    if isinstance(exc, (psycopg.OperationalError, psycopg.InterfaceError)):
-        whole = str(exc).lower()
-        if any(words in whole for words in _LOGIN):
-            hint = "check the url of the stream; it is tried again by itself"
-            return SinkMisconfigured(message, hint=hint)
-        return SinkUnavailable(message)
-    if isinstance(exc, psycopg.ProgrammingError):
-        hint = "check the url of the stream"
-        return SinkMisconfigured(message, hint=hint)
-    return SinkUnknown(message)

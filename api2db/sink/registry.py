@@ -20,7 +20,9 @@ _SCHEMES = {
 }
 
 
-def make_sink(url: str | None, local: Path | None, delivery: Delivery, *, base: Path) -> Sink:
+def make_sink(
+    url: str | None, local: Path | None, delivery: Delivery, *, base: Path
+) -> Sink:
     """
     Return the sink of a target, not opened.
 
@@ -40,13 +42,16 @@ def make_sink(url: str | None, local: Path | None, delivery: Delivery, *, base: 
     scheme = url.partition(":")[0].partition("+")[0].lower()
     if scheme not in _SCHEMES:
         known = ", ".join(sorted({module for module, _, _ in _SCHEMES.values()}))
-        raise ConfigError(f"unknown kind of target {scheme!r}", hint=f"there are {known}")
+        raise ConfigError(
+            f"unknown kind of target {scheme!r}", hint=f"there are {known}"
+        )
     module, name, extra = _SCHEMES[scheme]
     try:
         found = import_module(f"api2db.sink.{module}")
     except ImportError as exc:
+        what = f"{exc.name} is not installed" if exc.name else str(exc).splitlines()[0]
         raise ConfigError(
-            f"the stream {delivery.stream!r} needs a driver: {exc.name} is not installed",
+            f"the stream {delivery.stream!r} needs a driver: {what}",
             hint=f"pip install 'api2db[{extra}]>=2'",
         ) from exc
     if module == "sqlite":

@@ -7,7 +7,7 @@ columns because any other name would give a column an affinity that turns '007' 
 
 from __future__ import annotations
 
-import logging
+import re
 import sqlite3
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,17 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from api2db.core import types
-from api2db.core.errors import (
-    ConfigError,
-    SinkError,
-    SinkMisconfigured,
-    SinkRejected,
-    SinkUnavailable,
-    SinkUnknown,
-)
+from api2db.core.errors import ConfigError, SinkError, SinkUnavailable
 from api2db.sink.identifier import quote
 from api2db.sink.load import where
-from api2db.sink.sql import LEDGER, SqlSink, Stale, Target
+from api2db.sink.sql import LEDGER, SqlSink
+from api2db.sink.sqliteerrors import translate
+from api2db.sink.table import Stale, Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -35,12 +30,22 @@ if TYPE_CHECKING:
 
     from api2db.sink.base import Delivery
 
-logger = logging.getLogger(__name__)
+#: The kernels; their stubs know neither several arrays nor scalars as arguments.
+_kernel: Any = pc
 
 #: How long to wait for another connection's write, in seconds.
 BUSY = 10.0
 #: Kinds that lie in a column as text.
 _TEXT = frozenset({"str", "datetime", "date", "decimal", "json"})
+#: What the statements hold by which we make a table, beside quoted names.
+_OURS = frozenset(
+    ("create", "table", "if", "not", "exists", "primary", "key")
+    + ("text", "integer", "real", "boolean")
+)
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
+_WORD = re.compile(r"\w+")
+#: Text that a column of numeric affinity turns into a number: '007' into 7.
+_NUMBER = r"^\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*$"
 
 _CREATE_LEDGER = f"""
 create table if not exists {LEDGER} (
@@ -87,6 +92,10 @@ class SqliteSink(SqlSink):
         self._connection = sqlite3.connect(
             self._path, timeout=BUSY, isolation_level=None, check_same_thread=False
         )
+        # SQLite's own cast of a float to text keeps 15 digits.
+        self._connection.create_function(
+            "_api2db_digits", 1, _digits, deterministic=True
+        )
         self._run("pragma journal_mode = wal")
         self._run("pragma synchronous = full")
 
@@ -124,7 +133,9 @@ class SqliteSink(SqlSink):
     def _markers(self) -> list[str]:
         d = self.delivery
         where = "where spool = ? and collector = ? and stream = ?"
-        found = self._run(f"select batch_id from {LEDGER} {where}", d.spool, d.collector, d.stream)
+        found = self._run(
+            f"select batch_id from {LEDGER} {where}", d.spool, d.collector, d.stream
+        )
         return [row[0] for row in found]
 
     def _insert_markers(self, rows: Mapping[str, int]) -> list[str]:
@@ -140,8 +151,9 @@ class SqliteSink(SqlSink):
         ]
 
     def _unmark(self, markers: Sequence[str]) -> None:
+        delete = f"delete from {LEDGER} where batch_id = ? and spool = ?"
         self._db.executemany(
-            f"delete from {LEDGER} where batch_id = ?", [(marker,) for marker in markers]
+            delete, [(marker, self.delivery.spool) for marker in markers]
         )
 
     # -- the table -----------------------------------------------------------------
@@ -156,19 +168,45 @@ class SqliteSink(SqlSink):
         for index in self._run(f"pragma index_list({self.table})").fetchall():
             name, unique, partial = index[1], index[2], index[4]
             if unique and not partial:
-                keys.append({row[2] for row in self._run(f"pragma index_info({quote(name)})")})
+                keys.append(
+                    {row[2] for row in self._run(f"pragma index_info({quote(name)})")}
+                )
         return keys
 
     def _kind(self, sql: str, coming: pa.DataType) -> str | None:
-        kind = types.kind_of(coming)
-        if sql == "TEXT":
+        """Follow SQLite's rules of affinity (datatype3.html, 3.1): a column takes anything."""
+        kind, declared = types.kind_of(coming), sql.upper()
+        if "BOOL" in declared:
+            return "bool"
+        if "INT" in declared:
+            return "int"
+        if any(word in declared for word in ("CHAR", "CLOB", "TEXT")):
             return kind if kind in _TEXT else "str"
-        return {"INTEGER": "int", "REAL": "float", "BOOLEAN": "bool"}.get(sql)
+        if any(word in declared for word in ("REAL", "FLOA", "DOUB")):
+            return "float"
+        return kind
 
     def _exact(self, ident: str) -> bool:
         name = quote(ident)
         far = f"{name} > {types.EXACT_INT} or {name} < -{types.EXACT_INT}"
-        return self._run(f"select 1 from {self.table} where {far} limit 1").fetchone() is None
+        return (
+            self._run(f"select 1 from {self.table} where {far} limit 1").fetchone()
+            is None
+        )
+
+    def _alterable(self) -> bool:
+        """
+        Return whether the table is as api2db makes one.
+
+        A table is rebuilt to change a column; what a user has declared (checks, references,
+        collations ...) would not survive that.
+        """
+        query = "select sql from sqlite_master where type = 'table' and name = ? collate nocase"
+        found = self._run(query, self.delivery.table).fetchone()
+        if found is None:
+            raise Stale("it was dropped")
+        words = _WORD.findall(_QUOTED.sub("", found[0]).lower())
+        return _OURS.issuperset(words)
 
     def _alter(self, ident: str, kind: str, wider: pa.DataType) -> None:
         """
@@ -179,35 +217,37 @@ class SqliteSink(SqlSink):
         transaction: a crash leaves the old table.
         """
         to = self._natural(wider)
+        rebuilt = quote(f"{self.delivery.table}_api2db_rebuilt")
+        self._begin()
         columns = self._run(f"pragma table_info({self.table})").fetchall()
         made_again = self._run(
-            "select sql from sqlite_master where tbl_name = ? and type in ('index', 'trigger')"
-            " and sql is not null",
+            "select sql from sqlite_master where tbl_name = ? collate nocase"
+            " and type in ('index', 'trigger') and sql is not null",
             self.delivery.table,
         ).fetchall()
-        lines, values = [], []
-        for _, name, declared, not_null, default, _ in columns:
-            quoted = quote(name)
-            line = f"{quoted} {to if name == ident else declared}"
-            line += " not null" if not_null else ""
-            line += f" default {default}" if default is not None else ""
-            lines.append(line)
-            values.append(_converted(quoted, kind, to) if name == ident else quoted)
-        keys = [row[1] for row in sorted(columns, key=lambda row: int(row[5])) if row[5]]
+        lines = [f"{quote(c[1])} {to if c[1] == ident else c[2]}" for c in columns]
+        keys = [quote(c[1]) for c in sorted(columns, key=lambda c: int(c[5])) if c[5]]
         if keys:
-            lines.append(f"primary key ({', '.join(map(quote, keys))})")
-        rebuilt = quote(f"{self.delivery.table}_api2db_rebuilt")
-        self._run("begin immediate")
+            lines.append(f"primary key ({', '.join(keys)})")
+        values = [
+            _converted(quote(c[1]), kind, to) if c[1] == ident else quote(c[1])
+            for c in columns
+        ]
         self._run(f"create table {rebuilt} ({', '.join(lines)})")
-        self._run(f"insert into {rebuilt} select {', '.join(values)} from {self.table} order by rowid")
+        self._run(f"insert into {rebuilt} select {', '.join(values)} from {self.table}")
         self._run(f"drop table {self.table}")
         self._run(f"alter table {rebuilt} rename to {self.table}")
         for (statement,) in made_again:
             self._run(statement)
-        self._run("commit")
+        self._commit()
 
     def _execute_ddl(self, statement: str) -> None:
-        self._run(statement)
+        try:
+            self._run(statement)
+        except sqlite3.OperationalError as exc:
+            if "no such table" in str(exc) or "duplicate column" in str(exc):
+                raise Stale(str(exc)) from exc
+            raise
 
     # -- the transaction -----------------------------------------------------------
 
@@ -227,22 +267,36 @@ class SqliteSink(SqlSink):
             raise Stale("it was dropped or its columns are different")
 
     def _unfit(self, column: pa.ChunkedArray[Any], target: Target) -> dict[int, str]:
-        if target.kind != "float" or not pa.types.is_floating(column.type):
-            return {}
-        bad = where(pc.is_nan(column).fill_null(False))
-        return dict.fromkeys(bad, f"{target.name}: SQLite would store NaN as NULL")
+        if target.kind == "float":
+            nan = where(_kernel.is_nan(column).combine_chunks())
+            return dict.fromkeys(nan, f"{target.name}: SQLite would store NaN as NULL")
+        if target.kind == "str" and _numeric(target.sql):
+            number = where(
+                _kernel.match_substring_regex(column, _NUMBER).combine_chunks()
+            )
+            reason = (
+                f"{target.name}: a column of type {target.sql} would make it a number"
+            )
+            return dict.fromkeys(number, reason)
+        return {}
 
-    def _append(self, columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]) -> None:
+    def _append(
+        self, columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]
+    ) -> None:
         self._db.executemany(self._insert(targets), _rows(columns, targets))
 
-    def _upsert(self, columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]) -> None:
+    def _upsert(
+        self, columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]
+    ) -> None:
         idents = {target.name: target.ident for target in targets}
         keys = [idents[key] for key in self.delivery.upsert]
         rest = [quote(target.ident) for target in targets if target.ident not in keys]
         change = ", ".join(f"{name} = excluded.{name}" for name in rest)
         action = f"do update set {change}" if rest else "do nothing"
         conflict = f"on conflict ({', '.join(map(quote, keys))}) {action}"
-        self._db.executemany(f"{self._insert(targets)} {conflict}", _rows(columns, targets))
+        self._db.executemany(
+            f"{self._insert(targets)} {conflict}", _rows(columns, targets)
+        )
 
     def _insert(self, targets: Sequence[Target]) -> str:
         into = ", ".join(quote(target.ident) for target in targets)
@@ -255,70 +309,42 @@ class SqliteSink(SqlSink):
         return translate(exc)
 
 
+def _numeric(sql: str) -> bool:
+    """Return whether a column of type *sql* that takes text turns digits into numbers."""
+    declared = sql.upper()
+    return bool(declared) and not any(
+        w in declared for w in ("CHAR", "CLOB", "TEXT", "BLOB")
+    )
+
+
+def _digits(number: float | None) -> str | None:
+    return None if number is None else repr(number)
+
+
 def _converted(column: str, kind: str, to: str) -> str:
     """Return the SQL of *column*, of *kind*, as a value for a column of type *to*."""
     if to != "TEXT":
         return column
     if kind == "bool":
         return f"case when {column} is null then null when {column} then 'true' else 'false' end"
+    if kind == "float":
+        return f"_api2db_digits({column})"
     return f"cast({column} as text)"
 
 
-def _rows(columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]) -> Iterator[tuple[Any, ...]]:
+def _rows(
+    columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]
+) -> Iterator[tuple[Any, ...]]:
     """Yield each row as what sqlite3 binds: int, float, str, None."""
     values = []
     for target in targets:
         column = columns[target.name]
         if target.kind in ("datetime", "date"):
             text = pa.string()
-            column = pa.chunked_array([types.cast(chunk, text) for chunk in column.chunks], text)
+            column = pa.chunked_array(
+                [types.cast(chunk, text) for chunk in column.chunks], text
+            )
         elif target.kind == "bool":
             column = column.cast(pa.int8())
         values.append(column.to_pylist())
     return zip(*values, strict=True)
-
-
-#: SQLite's primary result codes (https://www.sqlite.org/rescode.html) -> kind.
-CODES: dict[int, type[SinkError]] = {
-    sqlite3.SQLITE_BUSY: SinkUnavailable,
-    sqlite3.SQLITE_LOCKED: SinkUnavailable,
-    sqlite3.SQLITE_INTERRUPT: SinkUnavailable,
-    sqlite3.SQLITE_IOERR: SinkUnavailable,
-    sqlite3.SQLITE_FULL: SinkUnavailable,
-    sqlite3.SQLITE_NOMEM: SinkUnavailable,
-    sqlite3.SQLITE_SCHEMA: SinkUnavailable,
-    sqlite3.SQLITE_PROTOCOL: SinkUnavailable,
-    sqlite3.SQLITE_PERM: SinkMisconfigured,
-    sqlite3.SQLITE_READONLY: SinkMisconfigured,
-    sqlite3.SQLITE_CANTOPEN: SinkMisconfigured,
-    sqlite3.SQLITE_NOTADB: SinkMisconfigured,
-    sqlite3.SQLITE_CORRUPT: SinkMisconfigured,
-    sqlite3.SQLITE_AUTH: SinkMisconfigured,
-    sqlite3.SQLITE_ERROR: SinkMisconfigured,
-    sqlite3.SQLITE_CONSTRAINT: SinkRejected,
-    sqlite3.SQLITE_MISMATCH: SinkRejected,
-    sqlite3.SQLITE_TOOBIG: SinkRejected,
-    sqlite3.SQLITE_RANGE: SinkUnknown,
-}
-_HINTS = {
-    sqlite3.SQLITE_CANTOPEN: "check that the folder exists and may be written",
-    sqlite3.SQLITE_NOTADB: "the file is no SQLite database; choose another",
-    sqlite3.SQLITE_CORRUPT: "restore the file, or move it away",
-    sqlite3.SQLITE_FULL: "make room on the disk",
-}
-
-
-def translate(exc: Exception) -> SinkError:
-    """Return the error of ours that *exc*, raised by sqlite3, means."""
-    message = f"SQLite: {exc}"
-    if isinstance(exc, sqlite3.Error):
-        code = getattr(exc, "sqlite_errorcode", None)
-        if code is not None:
-            kind = CODES.get(code & 0xFF, SinkUnknown)
-            return kind(message, hint=_HINTS.get(code & 0xFF))
-        if isinstance(exc, (sqlite3.DataError, sqlite3.IntegrityError)):
-            return SinkRejected(message)
-        return SinkUnknown(message)
-    if isinstance(exc, (OverflowError, UnicodeEncodeError)):
-        return SinkRejected(message)
-    return SinkUnknown(f"{type(exc).__name__}: {exc}")
