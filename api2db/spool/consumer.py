@@ -19,6 +19,8 @@ from api2db.spool.record import Totals
 from api2db.spool.segment import Bad, Good
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from api2db.core.batch import Batch
     from api2db.files.fs import Fs
     from api2db.spool.cursor import Cursor
@@ -263,3 +265,22 @@ class _Reading:
             self._quarantine.report(Damage("missing", name, offset, 0, batches, rows, note))
         self._bad = []
         self._done = before
+
+
+def batches_of(log: Log, poll: str, first_seq: int) -> Iterator[Batch]:
+    """
+    Yield the batches of *poll* that the log holds from *first_seq* on; damaged ones are left out.
+
+    Raises:
+        OSError: A segment cannot be read.
+    """
+    with log.lock:
+        bases = [s.base for s in log.segments if s.base <= first_seq]
+    for _, found in log.scan(bases[-1] if bases else 0, seg.HEADER.size, verify=True):
+        if not isinstance(found, Good) or found.body is None:
+            continue
+        header = found.header
+        wanted = header.kind == fmt.DATA and header.seq >= first_seq
+        if wanted and fmt.poll_of(header, found.body) == poll:
+            with suppress(pa.ArrowException):
+                yield fmt.decode(header, found.body)

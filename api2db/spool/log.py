@@ -1,52 +1,22 @@
-"""The segments of one spool: append, roll over, remove, scan."""
+"""The segments of one spool: where the log begins and ends, scan, removal."""
 
 from __future__ import annotations
 
-import errno
 import logging
 import threading
-from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from api2db.core.errors import SpoolError, SpoolFailed, SpoolFull
-from api2db.core.faults import armed, crash_point
-from api2db.core.ids import new_id
-from api2db.spool import record as fmt
+from api2db.core.faults import crash_point
 from api2db.spool import segment as seg
-from api2db.spool.record import Record, Totals
+from api2db.spool.record import Totals
 from api2db.spool.segment import Bad, Good, Segment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
-    from api2db.core.clock import Clock
-    from api2db.core.ids import Timestamps
     from api2db.files.fs import Fs
-    from api2db.spool.ballast import Ballast
-    from api2db.spool.record import Body, Header
 
 logger = logging.getLogger(__name__)
-
-#: Errors that mean: no room. EFBIG is what a limit on the file size gives.
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """
-    What `Spool.put` took.
-
-    Attributes:
-        seq: Place in the log.
-        batch_id: Id of the batch, 32 hex digits.
-        timestamp_ns: Its timestamp; see `core.ids.Timestamps`.
-    """
-
-    seq: int
-    batch_id: str
-    timestamp_ns: int
 
 
 class Tip(NamedTuple):
@@ -75,250 +45,28 @@ class End(NamedTuple):
 
 class Log:
     """
-    The append-only log.
-
-    One thread at a time is in `write` (see `GroupCommit`); any thread scans and collects.
+    The segments, their ends and the newest record; `Writer` moves them on.
 
     Attributes:
         lock: Guards `segments`, their ends, `tip`, and the places of the consumers.
         segments: Oldest first; the last one takes the appends.
-        next_seq: What the next record gets; a seq is never given twice.
         keep_from: Returns, under `lock`, the base of the oldest segment that a stream needs;
             beyond all of them if none needs any.
     """
 
-    def __init__(
-        self,
-        fs: Fs,
-        folder: Path,
-        queue: bytes,
-        *,
-        segments: list[Segment],
-        tip: Tip,
-        next_seq: int,
-        must_roll: bool,
-        timestamps: Timestamps,
-        clock: Clock,
-        ballast: Ballast,
-        quota: int,
-        segment_bytes: int,
-    ) -> None:
+    def __init__(self, fs: Fs, segments: list[Segment], tip: Tip) -> None:
         self.lock = threading.Lock()
         self.segments = segments
         self.tip = tip
-        self.next_seq = next_seq
         self.keep_from: Callable[[], int] = lambda: 0
         self._fs = fs
-        self._folder = folder
-        self._queue = queue
-        self._timestamps = timestamps
-        self._clock = clock
-        self._ballast = ballast
-        self._quota = quota
-        self._segment_bytes = min(segment_bytes, max(quota // 8, 4096))
         self._collecting = threading.Lock()
-        self._writing = threading.Lock()
-        self._fresh_end = 0  # end of the active segment when it held its first state only
-        # While this is set, what follows the active segment's end is not to be trusted.
-        self._must_roll = must_roll or not segments
-        self._fd = -1 if self._must_roll else fs.open(segments[-1].path, write=True)
 
     @property
     def size(self) -> int:
         """Bytes of the segments on disk."""
         with self.lock:
             return sum(segment.size for segment in self.segments)
-
-    # -- append --------------------------------------------------------------------
-
-    def write(self, group: Sequence[Body]) -> list[Receipt | Exception]:
-        """
-        Append *group* with one write and one sync; return what became of each record.
-
-        The errors are SpoolFull and SpoolFailed; nothing of such a record was taken.
-        """
-        with self._writing:
-            return self._write_group(group)
-
-    def _write_group(self, group: Sequence[Body]) -> list[Receipt | Exception]:
-        taken, results = self._admit(group)
-        if not taken:
-            return results
-        done: list[Receipt | Exception]
-        try:
-            done = [*self._append_or_reclaim([group[i] for i in taken])]
-        except SpoolError as exc:
-            done = [exc] * len(taken)
-        for i, result in zip(taken, done, strict=True):
-            results[i] = result
-        return results
-
-    def _admit(self, group: Sequence[Body]) -> tuple[list[int], list[Receipt | Exception]]:
-        """Return the indices of the records for which the quota has room, and the results."""
-        if self.size + group[0].length > self._quota:
-            with suppress(OSError):
-                self._reclaim()
-        taken: list[int] = []
-        results: list[Receipt | Exception] = []
-        room = self._quota - self.size
-        for i, body in enumerate(group):
-            if body.length <= room:
-                taken.append(i)
-                room -= body.length
-            full = f"the log in {self._folder} has {max(0, room)} bytes left of its quota"
-            hint = "mend the targets that are down, or raise 'quota'"
-            results.append(SpoolFull(f"{full}, a record needs {body.length}", hint=hint))
-        return taken, results
-
-    def _append_or_reclaim(self, bodies: Sequence[Body]) -> list[Receipt]:
-        """Append; on a full disk, give up the space of what all streams have, and try again."""
-        try:
-            try:
-                return self._append(bodies)
-            except OSError as exc:
-                if exc.errno not in FULL or not self._reclaim():
-                    raise
-                return self._append(bodies)
-        except OSError as exc:
-            where = f"cannot append to the log in {self._folder}: {exc.strerror or exc}"
-            if exc.errno in FULL:
-                hint = "make room on the disk; what waits is still delivered"
-                raise SpoolFull(where, hint=hint) from exc
-            raise SpoolFailed(where, hint="check the disk; nothing was taken") from exc
-
-    def _append(self, bodies: Sequence[Body]) -> list[Receipt]:
-        if self._must_roll or self.segments[-1].end >= self._segment_bytes:
-            self._roll()
-        active, totals = self.segments[-1], self.tip.totals
-        headers: list[Header] = []
-        for body in bodies:
-            headers.append(self._header(body, self.next_seq, active.end, totals))
-            totals = headers[-1].after
-            self.next_seq += 1
-        crash_point("spool.before_append")
-        buffers = [
-            part
-            for header, body in zip(headers, bodies, strict=True)
-            for part in (header.pack(active.seed), *body.parts)
-        ]
-        end = active.end + sum(body.length for body in bodies)
-        self._write(active, buffers, end)
-        with self.lock:
-            active.end = active.size = end
-            self.tip = Tip(headers[-1].seq, totals, bodies[-1].state, headers[-1].hold, active.base)
-        return [Receipt(h.seq, h.id.hex(), h.timestamp_ns) for h in headers]
-
-    def _header(self, body: Body, seq: int, group: int, before: Totals) -> Header:
-        return body.header(
-            seq=seq,
-            group=group,
-            id=new_id(),
-            timestamp_ns=self._timestamps.next(),
-            enqueued_ns=int(self._clock.now() * 1e9),
-            before=before,
-        )
-
-    def _write(self, active: Segment, buffers: list[bytes], end: int) -> None:
-        """Write behind the active segment's end, and sync; undone if it fails."""
-        size = end - active.end
-        self._must_roll = True
-        try:
-            if armed("spool.mid_append"):
-                data = b"".join(buffers)
-                self._fs.pwrite(self._fd, data[: size // 2], active.end)
-                crash_point("spool.mid_append")
-            if self._fs.pwritev(self._fd, buffers, active.end) != size:
-                raise OSError(errno.ENOSPC, "the disk is full")
-        except OSError:
-            # Synced, so that no later crash brings back a part of what was refused.
-            self._fs.ftruncate(self._fd, active.end)
-            self._fs.fdatasync(self._fd)
-            self._must_roll = False
-            raise
-        crash_point("spool.before_fsync")
-        try:
-            self._fs.fdatasync(self._fd)
-        except OSError:
-            # What is on disk is unknown, and a second sync would lie: leave this segment.
-            with suppress(OSError):
-                self._fs.ftruncate(self._fd, active.end)
-            raise
-        crash_point("spool.after_fsync")
-        self._must_roll = False
-
-    # -- segments ------------------------------------------------------------------
-
-    def _roll(self) -> None:
-        """
-        Begin a new segment, with the newest state in it; it is durable before its name.
-
-        Its header says where the one before ends, so nothing may be appended there as soon
-        as the new name could exist.
-        """
-        self._must_roll = True
-        base, tip = self.next_seq, self.tip
-        previous = self.segments[-1] if self.segments else None
-        path = self._folder / "seg" / seg.name_of(base)
-        header = seg.SegmentHeader(
-            format=seg.FORMAT,
-            min_reader=seg.FORMAT,
-            flags=0,
-            base=base,
-            previous=previous.base if previous else 0,
-            previous_end=previous.end if previous else 0,
-            queue=self._queue,
-        )
-        body = fmt.encode(Record(None, tip.state, hold=tip.hold or None))
-        segment = Segment(path, base, 0, 0, seg.seed_of(self._queue, base))
-        record = self._header(body, base, seg.HEADER.size, tip.totals)
-        fd = self._make(path, [header.pack(), record.pack(segment.seed), *body.parts])
-        segment.end = segment.size = seg.HEADER.size + body.length
-        old, self._fd = self._fd, fd
-        with self.lock:
-            self.segments.append(segment)
-            self.tip = tip._replace(seq=base, base=base)
-        self.next_seq = base + 1
-        self._fresh_end = segment.end
-        self._must_roll = False
-        if old >= 0:
-            self._fs.close(old)
-        self.collect()
-
-    def _make(self, path: Path, buffers: list[bytes]) -> int:
-        """Write a file and give it its name; return its descriptor."""
-        temporary = path.with_name(path.name + ".tmp")
-        with suppress(FileNotFoundError):
-            self._fs.unlink(temporary)
-        fd = self._fs.create(temporary)
-        try:
-            if self._fs.pwritev(fd, buffers, 0) != sum(map(len, buffers)):
-                raise OSError(errno.ENOSPC, "the disk is full")
-            self._fs.fsync(fd)
-            self._fs.rename(temporary, path)
-            self._fs.fsync_dir(path.parent)
-        except OSError:
-            self._fs.close(fd)
-            with suppress(OSError):
-                self._fs.unlink(temporary)
-            raise
-        return fd
-
-    def _reclaim(self) -> bool:
-        """
-        Free the active segment if nobody needs it any more; return whether it was.
-
-        The ballast makes room for the new segment on a full disk.
-        """
-        with self.lock:
-            if not self.segments or self.segments[-1].end == self._fresh_end:
-                return False
-            held = 0 < self.tip.hold <= self.tip.seq
-            if held or self.keep_from() <= self.segments[-1].base:
-                return False
-        self._ballast.release()
-        self._roll()
-        self._ballast.restore()
-        return True
 
     def collect(self) -> None:
         """
@@ -391,11 +139,3 @@ class Log:
                 yield segment, found
         finally:
             self._fs.close(fd)
-
-    def close(self) -> None:
-        """Close the active segment; nothing can be appended any more. Idempotent."""
-        with self._writing:
-            fd, self._fd = self._fd, -1
-            self._must_roll = True
-            if fd >= 0:
-                self._fs.close(fd)

@@ -1,20 +1,23 @@
-"""The steps of opening a spool: its id, its cursors, its log."""
+"""Opening a spool: its id, its cursors, its log, in this order."""
 
 from __future__ import annotations
 
 import errno
 import json
-import logging
 import uuid
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from api2db.core.errors import SpoolFailed
 from api2db.spool import cursor as cur
+from api2db.spool.ballast import Ballast
+from api2db.spool.consumer import Consumer
 from api2db.spool.cursor import Cursor, Mark
-from api2db.spool.log import FULL, Log
-from api2db.spool.quarantine import Damage
-from api2db.spool.recovery import UPGRADE, recover
+from api2db.spool.log import Log
+from api2db.spool.quarantine import Damage, Quarantine
+from api2db.spool.recovery import UPGRADE, list_segments, recover
+from api2db.spool.writer import FULL, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,14 +26,74 @@ if TYPE_CHECKING:
     from api2db.core.clock import Clock
     from api2db.core.ids import Timestamps
     from api2db.files.fs import Fs
-    from api2db.spool.ballast import Ballast
-    from api2db.spool.quarantine import Quarantine
-    from api2db.spool.recovery import SegmentFile
-
-logger = logging.getLogger(__name__)
+    from api2db.spool.recovery import Recovered, SegmentFile
 
 FORMAT = 1
 NAME = "queue.json"
+BALLAST = 8 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a spool is made of; *queue* is its id, 16 bytes."""
+
+    queue: bytes
+    log: Log
+    writer: Writer
+    consumers: dict[str, Consumer]
+    ballast: Ballast
+    quarantine: Quarantine
+
+
+def open_parts(
+    fs: Fs,
+    folder: Path,
+    streams: Sequence[str],
+    *,
+    timestamps: Timestamps,
+    clock: Clock,
+    quota: int,
+    segment_bytes: int,
+) -> Parts:
+    """
+    Open all parts of the spool in *folder*; see `Spool.open`.
+
+    Raises:
+        SpoolFailed: A newer version wrote the queue; nothing was changed.
+        OSError: The disk fails.
+    """
+    folders = folder, folder / "seg", folder / "cur"
+    for path in folders:
+        fs.mkdir(path)
+    files = list_segments(fs, folder / "seg")
+    quarantine = Quarantine(fs, folder / "quarantine")
+    queue = open_queue(fs, folder, files, quarantine)
+    for path in folders:
+        _remove_unfinished(fs, path)
+        fs.fsync_dir(path)  # a process whose sync failed leaves names that a crash takes back
+    ballast = Ballast(fs, folder / "ballast", min(BALLAST, quota // 16))
+    cursors = open_cursors(fs, folder, queue, streams, ballast, quarantine)
+    found, next_seq = _open_log(fs, files, queue, cursors, quarantine)
+    timestamps.seen(found.timestamp_ns)
+    log = Log(fs, found.segments, found.tip)
+    writer = Writer(
+        fs,
+        folder,
+        queue,
+        log,
+        next_seq=next_seq,
+        must_roll=found.must_roll,
+        timestamps=timestamps,
+        clock=clock,
+        ballast=ballast,
+        quota=quota,
+        segment_bytes=segment_bytes,
+    )
+    consumers = {name: Consumer(log, cursor, quarantine) for name, cursor in cursors.items()}
+    for name in consumers.keys() - set(streams):
+        if not consumers[name].depth().batches:
+            consumers.pop(name).remove(fs)
+    return Parts(queue, log, writer, consumers, ballast, quarantine)
 
 
 def open_queue(fs: Fs, folder: Path, files: list[SegmentFile], quarantine: Quarantine) -> bytes:
@@ -117,22 +180,15 @@ def open_cursors(
     return cursors
 
 
-def open_log(
+def _open_log(
     fs: Fs,
-    folder: Path,
     files: list[SegmentFile],
     queue: bytes,
     cursors: dict[str, Cursor],
-    *,
     quarantine: Quarantine,
-    timestamps: Timestamps,
-    clock: Clock,
-    ballast: Ballast,
-    quota: int,
-    segment_bytes: int,
-) -> Log:
+) -> tuple[Recovered, int]:
     """
-    Return the log, its end found; no seq that a cursor knows is given again.
+    Return the log, its end found, and a seq that no record and no cursor knows.
 
     Raises:
         OSError: A segment cannot be read.
@@ -140,7 +196,6 @@ def open_log(
     marks = [cursor.mark for cursor in cursors.values()]
     proven = max((mark.log_end for mark in marks), default=0)
     found = recover(fs, files, queue, proven, quarantine)
-    timestamps.seen(found.timestamp_ns)
     for stream, cursor in cursors.items():
         acked = cursor.mark.acked
         if acked > found.tip.seq:
@@ -148,17 +203,11 @@ def open_log(
             quarantine.report(Damage("cursor", f"cur/{cursor.path.name}", acked, note=note))
     last = found.segments[-1].base - 1 if found.segments else 0
     newest = max([found.tip.seq, last, proven, *(mark.acked for mark in marks)])
-    return Log(
-        fs,
-        folder,
-        queue,
-        segments=found.segments,
-        tip=found.tip,
-        next_seq=newest + 1,
-        must_roll=found.must_roll,
-        timestamps=timestamps,
-        clock=clock,
-        ballast=ballast,
-        quota=quota,
-        segment_bytes=segment_bytes,
-    )
+    return found, newest + 1
+
+
+def _remove_unfinished(fs: Fs, folder: Path) -> None:
+    """Remove what a crash left of files that never got their name."""
+    for name in fs.listdir(folder):
+        if name.endswith(".tmp"):
+            fs.unlink(folder / name)

@@ -27,26 +27,19 @@ Invariants:
 
 from __future__ import annotations
 
-import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
-
-import pyarrow as pa
 
 from api2db.core.errors import SpoolFailed
 from api2db.core.faults import crash_point
 from api2db.files.fs import Fs
 from api2db.spool import record as fmt
-from api2db.spool import segment as seg
-from api2db.spool.ballast import Ballast
 from api2db.spool.commit import GroupCommit
-from api2db.spool.consumer import Consumer, Depth
-from api2db.spool.log import FULL, Log, Receipt
-from api2db.spool.opening import open_cursors, open_log, open_queue
-from api2db.spool.quarantine import Damage, Quarantine
+from api2db.spool.consumer import Depth, batches_of
+from api2db.spool.opening import open_parts
+from api2db.spool.quarantine import Damage
 from api2db.spool.record import Body, Record
-from api2db.spool.recovery import list_segments
-from api2db.spool.segment import Good
+from api2db.spool.writer import FULL, Receipt
 
 if TYPE_CHECKING:
     import threading
@@ -56,14 +49,12 @@ if TYPE_CHECKING:
     from api2db.core.batch import Batch
     from api2db.core.clock import Clock
     from api2db.core.ids import Timestamps
+    from api2db.spool.opening import Parts
 
 __all__ = ["Damage", "Depth", "Receipt", "Record", "Spool"]
 
-logger = logging.getLogger(__name__)
-
 #: Bytes that one group of records has at most, but for a single record.
 GROUP_BYTES = 64 * 2**20
-BALLAST = 8 * 2**20
 
 
 class Spool:
@@ -75,29 +66,22 @@ class Spool:
         streams: The configured streams.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        id: str,
-        log: Log,
-        consumers: dict[str, Consumer],
-        streams: Sequence[str],
-        ballast: Ballast,
-        quarantine: Quarantine,
-        clock: Clock,
-    ) -> None:
-        self.id = id
+    def __init__(self, folder: Path, parts: Parts, streams: Sequence[str], clock: Clock) -> None:
+        self.id = parts.queue.hex()
         self.streams = tuple(streams)
         self._folder = folder
-        self._log = log
-        self._consumers = consumers
-        self._ballast = ballast
-        self._quarantine = quarantine
+        self._log = parts.log
+        self._writer = parts.writer
+        self._consumers = parts.consumers
+        self._ballast = parts.ballast
+        self._quarantine = parts.quarantine
         self._clock = clock
         self._closed = False
+        self._log.keep_from = self._keep_from
+        self._log.collect()
+        self._ballast.restore()
         self._group: GroupCommit[Body, Receipt] = GroupCommit(
-            log.write, weigh=lambda body: body.length, limit=GROUP_BYTES
+            self._writer.write, weigh=lambda body: body.length, limit=GROUP_BYTES
         )
 
     @classmethod
@@ -126,64 +110,20 @@ class Spool:
         Raises:
             SpoolFailed: The disk fails, or a newer version wrote the queue; nothing changed.
         """
-        fs = fs or Fs()
         try:
-            return cls._open(folder, streams, timestamps, clock, fs, quota, segment_bytes)
+            parts = open_parts(
+                fs or Fs(),
+                folder,
+                streams,
+                timestamps=timestamps,
+                clock=clock,
+                quota=quota,
+                segment_bytes=segment_bytes,
+            )
+            return cls(folder, parts, streams, clock)
         except OSError as exc:
             hint = "check the disk and the owner of the folder"
             raise SpoolFailed(f"cannot open the queue in {folder}: {exc}", hint=hint) from exc
-
-    @classmethod
-    def _open(
-        cls,
-        folder: Path,
-        streams: Sequence[str],
-        timestamps: Timestamps,
-        clock: Clock,
-        fs: Fs,
-        quota: int,
-        segment_bytes: int,
-    ) -> Spool:
-        for name in ("seg", "cur"):
-            fs.mkdir(folder / name)
-        files = list_segments(fs, folder / "seg")
-        quarantine = Quarantine(fs, folder / "quarantine")
-        queue = open_queue(fs, folder, files, quarantine)
-        for path in (folder, folder / "seg", folder / "cur"):
-            fs.fsync_dir(path)  # a process whose sync failed leaves names that a crash takes back
-        ballast = Ballast(fs, folder / "ballast", min(BALLAST, quota // 16))
-        cursors = open_cursors(fs, folder, queue, streams, ballast, quarantine)
-        log = open_log(
-            fs,
-            folder,
-            files,
-            queue,
-            cursors,
-            quarantine=quarantine,
-            timestamps=timestamps,
-            clock=clock,
-            ballast=ballast,
-            quota=quota,
-            segment_bytes=segment_bytes,
-        )
-        consumers = {name: Consumer(log, cursor, quarantine) for name, cursor in cursors.items()}
-        for name in consumers.keys() - set(streams):
-            if not consumers[name].depth().batches:
-                consumers.pop(name).remove(fs)
-        spool = cls(
-            folder,
-            id=queue.hex(),
-            log=log,
-            consumers=consumers,
-            streams=streams,
-            ballast=ballast,
-            quarantine=quarantine,
-            clock=clock,
-        )
-        log.keep_from = spool._keep_from
-        log.collect()
-        ballast.restore()
-        return spool
 
     def close(self) -> None:
         """Note in every cursor where the log ends, and close the files. Idempotent."""
@@ -195,7 +135,7 @@ class Spool:
             with suppress(OSError):
                 consumer.seal()
             consumer.cursor.close()
-        self._log.close()
+        self._writer.close()
 
     # -- put -----------------------------------------------------------------------
 
@@ -207,7 +147,7 @@ class Spool:
     @property
     def next_seq(self) -> int:
         """A seq that no record has yet; the next record gets it or a greater one."""
-        return self._log.next_seq
+        return self._writer.next_seq
 
     def put(self, record: Record) -> Receipt:
         """
@@ -314,17 +254,8 @@ class Spool:
         Raises:
             SpoolFailed: The disk cannot be read.
         """
-        with self._log.lock:
-            bases = [s.base for s in self._log.segments if s.base <= first_seq]
         try:
-            for _, found in self._log.scan(bases[-1] if bases else 0, seg.HEADER.size, verify=True):
-                if not isinstance(found, Good) or found.body is None:
-                    continue
-                header = found.header
-                wanted = header.kind == fmt.DATA and header.seq >= first_seq
-                if wanted and fmt.poll_of(header, found.body) == poll:
-                    with suppress(pa.ArrowException):
-                        yield fmt.decode(header, found.body)
+            yield from batches_of(self._log, poll, first_seq)
         except OSError as exc:
             where = f"cannot read the log in {self._folder}: {exc}"
             raise SpoolFailed(where, hint="check the disk; nothing was removed") from exc

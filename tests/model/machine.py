@@ -142,7 +142,7 @@ class SpoolMachine(RuleBasedStateMachine):
     def _put(self, items: list[Item]) -> None:
         """Put items as one group, as a leader does for threads that wait."""
         bodies = [fmt.encode(item.record()) for item in items]
-        results = self.spool._log.write(bodies)
+        results = self.spool._writer.write(bodies)
         for item, result in zip(items, results, strict=True):
             if isinstance(result, Exception):
                 assert isinstance(result, SpoolError), result

@@ -40,15 +40,15 @@ _ROLL_BACK = """            self._fs.ftruncate(self._fd, active.end)
 """
 
 MUTANTS = {
-    "put_returns_before_sync": Mutant("log", _SYNC, _SYNC.replace("self._fs.fdatasync(self._fd)", "pass")),
-    "no_roll_back_after_a_failed_write": Mutant("log", _ROLL_BACK, "            self._must_roll = False\n"),
+    "put_returns_before_sync": Mutant("writer", _SYNC, _SYNC.replace("self._fs.fdatasync(self._fd)", "pass")),
+    "no_roll_back_after_a_failed_write": Mutant("writer", _ROLL_BACK, "            self._must_roll = False\n"),
     "short_write_is_taken_as_success": Mutant(
-        "log",
+        "writer",
         "if self._fs.pwritev(self._fd, buffers, active.end) != size:",
         "if self._fs.pwritev(self._fd, buffers, active.end) < 0:",
     ),
     "same_segment_after_a_failed_sync": Mutant(
-        "log",
+        "writer",
         "            with suppress(OSError):\n                self._fs.ftruncate(self._fd, active.end)\n",
         "            self._must_roll = False\n",
     ),
@@ -57,12 +57,12 @@ MUTANTS = {
     ),
     "fastest_stream_decides_what_goes": Mutant("spool", "return min(needs, default", "return max(needs, default"),
     "hold_is_ignored": Mutant("log", "and (not hold or self.segments[1].base <= hold)", "and True"),
-    "new_segment_forgets_the_state": Mutant("log", "fmt.encode(Record(None, tip.state,", 'fmt.encode(Record(None, b"",'),
-    "new_segment_forgets_the_hold": Mutant("log", "hold=tip.hold or None))", "hold=None))"),
+    "new_segment_forgets_the_state": Mutant("writer", "fmt.encode(Record(None, tip.state,", 'fmt.encode(Record(None, b"",'),
+    "new_segment_forgets_the_hold": Mutant("writer", "hold=tip.hold or None))", "hold=None))"),
     "segment_has_a_name_before_it_is_durable": Mutant(
-        "log", "            self._fs.fsync(fd)\n            self._fs.rename", "            self._fs.rename"
+        "writer", "            self._fs.fsync(fd)\n            self._fs.rename", "            self._fs.rename"
     ),
-    "name_of_a_segment_is_not_synced": Mutant("log", "            self._fs.fsync_dir(path.parent)\n", ""),
+    "name_of_a_segment_is_not_synced": Mutant("writer", "            self._fs.fsync_dir(path.parent)\n", ""),
     "end_of_an_abandoned_segment_is_ignored": Mutant(
         "recovery", "            end = following.previous_end\n", "            pass\n"
     ),
@@ -71,7 +71,7 @@ MUTANTS = {
     "torn_tail_is_not_cut": Mutant("recovery", "            if segment.size > segment.end:\n", "            if False:\n"),
     "record_after_a_hole_in_its_group_is_kept": Mutant("recovery", "                newest = safe\n", "                pass\n"),
     "proof_of_a_cursor_is_ignored": Mutant("recovery", "(self._proven >= seq or safe is None)", "safe is None"),
-    "seq_is_given_twice": Mutant("opening", "next_seq=newest + 1", "next_seq=newest"),
+    "seq_is_given_twice": Mutant("opening", "return found, newest + 1", "return found, newest"),
     "cursor_is_not_synced": Mutant("cursor", "        self._fs.fdatasync(self._fd)\n", ""),
     "cursor_has_one_slot": Mutant("cursor", "SLOTS[generation % 2]", "SLOTS[0]"),
     "cursor_is_not_verified": Mutant(

@@ -78,7 +78,7 @@ def test_a_segment_cut_anywhere_opens(open_spool: Open, tmp_path: Path) -> None:
         assert not found.damage, "nobody knows that these records were accepted"
         found.put(record(9))
         assert values_of(found, "a") == [*([i] for i in range(whole)), [9]]
-        found._log.close()  # as a kill: the cursors do not learn of the end
+        found._writer.close()  # as a kill: the cursors do not learn of the end
         shutil.rmtree(target / "cur")
 
 
@@ -154,7 +154,7 @@ def test_a_cursor_ahead_of_the_log_goes_on_safely(open_spool: Open, tmp_path: Pa
     """An older copy of the log is reported, and new records still reach the stream."""
     spool = open_spool()
     spool.put(record(1))
-    spool._log.close()
+    spool._writer.close()
     shutil.copytree(tmp_path / "orders" / "seg", tmp_path / "older")
     spool = open_spool()
     for i in range(2, 5):
