@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import ValidationError
 
@@ -37,6 +38,8 @@ __all__ = ["CollectorConfig", "Config", "duration", "json_schema", "load"]
 
 #: Shorter texts would take ordinary words out of the log.
 SECRET_LENGTH = 4
+#: Headers and parameters whose values are secrets even where they are written out.
+_TELLTALE = re.compile(r"auth|cookie|key|passw|pwd|secret|signature|token", re.IGNORECASE)
 
 
 def load(path: Path, env: Mapping[str, str]) -> Config:
@@ -64,7 +67,7 @@ def load(path: Path, env: Mapping[str, str]) -> Config:
             problems += _mistakes(exc, value, document, unset)
     if problems or model is None:
         lines = (f"{path}:{line}: {text}" for line, text in sorted(set(problems)))
-        raise ConfigError("\n".join(lines))
+        raise ConfigError(_without("\n".join(lines), interpolation.secrets))
     return _settings(model, path, folder, interpolation.secrets)
 
 
@@ -73,18 +76,20 @@ def json_schema() -> dict[str, Any]:
     schema = RootModel.model_json_schema(by_alias=True)
     # Shorthands that the validators spell out: `name: type`, `upsert: key`, an empty `to`.
     shapes = schema["$defs"]
-    shapes["CollectorModel"]["properties"]["columns"] = {
-        "type": "object",
-        "additionalProperties": {
-            "anyOf": [{"type": "string"}, {"$ref": "#/$defs/ColumnModel"}],
-        },
-    }
+    columns = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/ColumnModel"}]}
+    _spell(shapes["CollectorModel"], "columns", type="object", additionalProperties=columns)
     shapes["CollectorModel"]["required"] = ["get", "to"]
     to = shapes["CollectorModel"]["properties"]["to"]
     to["additionalProperties"] = {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/ToModel"}]}
     keys = {"type": "array", "items": {"type": "string"}, "minItems": 1}
-    shapes["ToModel"]["properties"]["upsert"] = {"anyOf": [{"type": "string"}, keys]}
+    _spell(shapes["ToModel"], "upsert", anyOf=[{"type": "string"}, keys])
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _spell(shape: dict[str, Any], key: str, **allowed: object) -> None:
+    """Say what *key* may hold, in place of what the model makes of it."""
+    properties = shape["properties"]
+    properties[key] = {"description": properties[key]["description"], **allowed}
 
 
 # -- mistakes ----------------------------------------------------------------------
@@ -95,7 +100,9 @@ def _inherit(value: dict[str, Any]) -> dict[str, Any]:
     defaults, collectors = value.get("defaults"), value.get("collectors")
     if not isinstance(defaults, dict) or not isinstance(collectors, dict):
         return value
-    shared = {k: v for k, v in defaults.items() if k in CollectorModel.model_fields or k == "schema"}
+    shared = {
+        k: v for k, v in defaults.items() if k in CollectorModel.model_fields or k == "schema"
+    }
     merged = {
         name: _merge(shared, collector) if isinstance(collector, dict) else collector
         for name, collector in collectors.items()
@@ -210,6 +217,13 @@ def _mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def _without(text: str, secrets: set[str]) -> str:
+    """Return *text* without the values that were put in and would be quoted in it."""
+    for secret in secrets:
+        text = text.replace(repr(secret), "'***'")
+    return text
+
+
 # -- settings ----------------------------------------------------------------------
 
 
@@ -218,6 +232,12 @@ def _settings(model: RootModel, path: Path, folder: Path, put_in: set[str]) -> C
     auths = [collector.auth for collector in model.collectors.values() if collector.auth]
     secrets = {*put_in, *(_auth(auth).value for auth in auths)}
     secrets |= {password for url in _urls(model) for password in _passwords(url)}
+    secrets |= {
+        str(value)
+        for collector in model.collectors.values()
+        for name, value in (*collector.headers.items(), *collector.params.items())
+        if _TELLTALE.search(name)
+    }
     if model.status.token:
         secrets.add(model.status.token)
     streams = {name: _stream(name, stream, folder) for name, stream in model.streams.items()}
@@ -240,10 +260,13 @@ def _urls(model: RootModel) -> set[str]:
 
 def _passwords(url: str) -> Iterator[str]:
     """Yield the password in *url*, as it is written and as it is meant."""
-    password = urlsplit(url).password
-    if password:
-        yield password
-        yield unquote(password)
+    parts = urlsplit(url)
+    if parts.password:
+        yield parts.password
+        yield unquote(parts.password)
+    for name, value in parse_qsl(parts.query):
+        if _TELLTALE.search(name):
+            yield value
 
 
 def _stream(name: str, stream: StreamModel, folder: Path) -> StreamConfig:
@@ -291,7 +314,7 @@ def _collector(name: str, model: CollectorModel) -> CollectorConfig:
         if since is None
         else SinceConfig(since.field, since.param, since.initial, since.lag),
         params=model.params,
-        headers={key: str(value) for key, value in model.headers.items()},
+        headers={key: _header(value) for key, value in model.headers.items()},
         timeout=model.timeout,
         max_bytes=model.max_bytes,
         max_pages=model.max_pages,
@@ -302,6 +325,10 @@ def _collector(name: str, model: CollectorModel) -> CollectorConfig:
         max_age=model.max_age,
         jitter=model.jitter or 0.0,
     )
+
+
+def _header(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _quoted(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -19,16 +20,23 @@ Place: TypeAlias = tuple[str | int, ...]
 MAX_BYTES = 1_000_000
 MAX_NODES = 50_000
 
+_STANDARD = "tag:yaml.org,2002:"
+_SCALARS = frozenset({"str", "int", "float", "bool", "timestamp", "value", "merge"})
+_INT = re.compile(r"[-+]?(0|[1-9][0-9]{0,400})")
+_FLOAT = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
+
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(slots=True)
 class Document:
     """
+    What a file says, and where.
+
     Attributes:
-        value: Mappings, lists, and scalars of the safe YAML types.
+        value: Mappings with text keys, lists, texts, numbers, booleans, None.
         lines: Line (from 1) of each key of a mapping and each item of a list.
-        problems: Duplicate keys, with their lines.
+        problems: What only the file can tell, such as duplicate keys, with their lines.
     """
 
     value: Any = None
@@ -96,19 +104,51 @@ class _Builder:
                 self._document.lines[(*place, i)] = item.start_mark.line + 1
                 items.append(self.build(item, (*place, i)))
             return items
-        return self._loader.construct_object(node)
+        return self._scalar(node, place)
 
-    def _mapping(self, node: yaml.MappingNode, place: Place) -> dict[Any, Any]:
-        built: dict[Any, Any] = {}
+    def _scalar(self, node: yaml.ScalarNode, place: Place) -> Any:
+        """
+        Return what a scalar says. Only plain decimal numbers, true, false and null are no text.
+
+        YAML 1.1 also reads 12:30 as 750, 010 as 8, no as false, and 2024-01-01 as a date; in a
+        request each of them means what it says.
+        """
+        tag, text = node.tag.removeprefix(_STANDARD), str(node.value)
+        if tag == "null":
+            return None
+        if tag == "bool" and text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        if tag == "int" and _INT.fullmatch(text):
+            return int(text)
+        if tag == "float" and _FLOAT.fullmatch(text):
+            return float(text)
+        if tag not in _SCALARS:
+            self._problem(node, place, f"the tag {node.tag} is not allowed")
+        return text
+
+    def _problem(self, node: yaml.Node, place: Place, text: str) -> None:
+        where = ".".join(map(str, place))
+        self._document.problems.append((node.start_mark.line + 1, f"{where}: {text}"))
+
+    def _key(self, node: yaml.Node, place: Place) -> str | None:
+        """Return a key as it is written; None, and a problem, if it can be none."""
+        if isinstance(node, yaml.ScalarNode) and node.tag != f"{_STANDARD}merge":
+            return str(node.value)
+        text = "merge keys (<<) are not supported, use 'defaults'"
+        if not isinstance(node, yaml.ScalarNode):
+            text = "a key must be a text"
+        self._problem(node, place, text)
+        return None
+
+    def _mapping(self, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
+        built: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            key = self._loader.construct_object(key_node)
-            line = key_node.start_mark.line + 1
-            if not isinstance(key, (str, int, float)) or isinstance(key, bool):
-                key = str(key_node.value)
-            inner = (*place, str(key))
+            key = self._key(key_node, place)
+            if key is None:
+                continue
+            inner = (*place, key)
             if key in built:
-                where = ".".join(map(str, inner))
-                self._document.problems.append((line, f"{where}: this key is here twice"))
-            self._document.lines[inner] = line
-            built[str(key)] = self.build(value_node, inner)
+                self._problem(key_node, inner, "this key is here twice")
+            self._document.lines[inner] = key_node.start_mark.line + 1
+            built[key] = self.build(value_node, inner)
         return built

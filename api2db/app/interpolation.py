@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from api2db.app.document import Place
 
-_REFERENCE = re.compile(r"\$(\$)?\{([^{}]*)\}")
+_REFERENCE = re.compile(r"\$\$\{|\$\{([^{}]*)\}|\$\{")
 _VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 
 
@@ -42,10 +42,12 @@ class Interpolation:
         return value
 
     def _replace(self, match: re.Match[str], place: Place) -> str:
-        escaped, reference = match.groups()
-        if escaped:
-            return match.group(0)[1:]
+        if match.group().startswith("$$"):
+            return "${"
+        reference = match.group(1)
         try:
+            if reference is None:
+                raise LookupError("'${' without its '}'; write $${ for the text '${'")
             text = self._look_up(reference)
         except LookupError as exc:
             self.problems.append((place, str(exc.args[0])))
@@ -65,13 +67,14 @@ class Interpolation:
                 " ${file:PATH} or ${cred:NAME}"
             )
         name, default = variable.groups()
-        if name in self._env:
-            return self._env[name]
-        if default is None:
+        found = self._env.get(name)
+        if default is not None:
+            return found or default  # as a shell reads ':-': an empty variable counts as unset
+        if found is None:
             raise LookupError(
                 f"the variable {name} is not set; export it, or write ${{{name}:-default}}"
             )
-        return default
+        return found
 
     def _file(self, path: str) -> str:
         file = self._folder / path

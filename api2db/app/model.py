@@ -23,7 +23,7 @@ def _jmespath(value: object) -> object:
         try:
             jmespath.compile(value)
         except JMESPathError as exc:
-            reason = str(exc).splitlines()[0]
+            reason = str(exc).splitlines()[0].removesuffix(", for expression:").rstrip(":")
             raise ValueError(f"not a JMESPath expression: {reason}") from exc
     return value
 
@@ -39,7 +39,15 @@ def _web(value: object) -> object:
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("write a URL that begins with http:// or https://")
+        _port(value)
     return value
+
+
+def _port(url: str) -> None:
+    try:
+        _ = urlsplit(url).port
+    except ValueError as exc:  # its own message would show what stands there: half a password
+        raise ValueError("the port of the URL is no number from 0 to 65535") from exc
 
 
 def _target(value: object) -> object:
@@ -50,7 +58,8 @@ def _target(value: object) -> object:
         if scheme in ("mysql", "mariadb", "duckdb"):
             raise ValueError(f"{scheme} {_NOT_YET}; there are postgresql and sqlite")
         if scheme not in ("postgresql", "postgres", "sqlite"):
-            raise ValueError(f"unknown kind of target {scheme!r}; there are postgresql and sqlite")
+            raise ValueError("unknown kind of target; there are postgresql and sqlite")
+        _port(value)
     return value
 
 
@@ -62,6 +71,38 @@ def _cron(value: object) -> object:
             CronTrigger.from_crontab(value)
         except ValueError as exc:
             raise ValueError(f"not a cron expression of five fields: {exc}") from exc
+    return value
+
+
+def _scalar(value: object) -> object:
+    if not isinstance(value, (str, int, float)):
+        raise ValueError("write a text, a number, true or false")
+    return value
+
+
+def _scalars(value: object) -> object:
+    if isinstance(value, list):
+        return [_scalar(item) for item in value]
+    if not isinstance(value, (str, int, float)):
+        raise ValueError("write a text, a number, true, false, or a list of them")
+    return value
+
+
+def _count(value: object) -> object:
+    if isinstance(value, (bool, float)):
+        raise ValueError("write a whole number")
+    return value
+
+
+def _format(value: object) -> object:
+    if value in ("json", "csv", "pickle"):
+        raise ValueError(f"{value} {_NOT_YET}; there is parquet")
+    return value
+
+
+def _mode(value: object) -> object:
+    if value in ("update", "replace"):
+        raise ValueError(f"{value} {_NOT_YET}; there is shard")
     return value
 
 
@@ -82,7 +123,11 @@ Size = Annotated[
 JmesPath = Annotated[str, BeforeValidator(_jmespath)]
 Name = Annotated[str, BeforeValidator(_name)]
 NotYet = Annotated[Any, BeforeValidator(_absent), WithJsonSchema({"not": {}})]
-Scalar = str | int | float | bool
+Scalar = Annotated[str | int | float | bool, BeforeValidator(_scalar)]
+Scalars = Annotated[
+    str | int | float | bool | list[str | int | float | bool], BeforeValidator(_scalars)
+]
+Count = Annotated[int, BeforeValidator(_count)]
 
 
 class Model(BaseModel):
@@ -154,7 +199,9 @@ class SinceModel(Model):
 
     field: JmesPath = Field(description="JMESPath of the value on the raw row.")
     param: str = Field(description="Query parameter that sends the greatest value seen.")
-    initial: str | int | float | None = Field(None, description="Value of the first request.")
+    initial: Annotated[str | int | float, BeforeValidator(_scalar)] | None = Field(
+        None, description="Value of the first request."
+    )
     lag: Duration | None = Field(
         None, description="Reach back: a duration for times, a number for numbers."
     )
@@ -180,7 +227,10 @@ def _column(value: object) -> object:
 
 
 def _keys(value: object) -> object:
-    return [value] if isinstance(value, str) else value
+    keys = [value] if isinstance(value, str) else value
+    if keys is not None and not (isinstance(keys, list) and all(isinstance(k, str) for k in keys)):
+        raise ValueError("write the name of a column, or a list of names")
+    return keys
 
 
 class ToModel(Model):
@@ -209,8 +259,12 @@ class StreamModel(Model):
         None, description="postgresql://... or sqlite:///file.db (relative to this file)."
     )
     local: str | None = Field(None, description="Folder for files; relative to this file.")
-    fmt: Literal["parquet"] = Field("parquet", description="Format of local files.")
-    mode: Literal["shard"] = Field("shard", description="One file per batch.")
+    fmt: Annotated[Literal["parquet"], BeforeValidator(_format)] = Field(
+        "parquet", description="Format of local files."
+    )
+    mode: Annotated[Literal["shard"], BeforeValidator(_mode)] = Field(
+        "shard", description="One file per batch."
+    )
     auth: NotYet = Field(None, description="AUTH/ file; not in this version.")
     dialect: NotYet = Field(None, description="With auth; not in this version.")
     db: NotYet = Field(None, description="With auth; not in this version.")
@@ -237,14 +291,16 @@ class DefaultsModel(Model):
     """What every collector inherits; a collector's own key wins."""
 
     every: Duration | None = Field(None, description="Interval between polls; starts at once.")
-    cron: Annotated[str, BeforeValidator(_cron)] | None = Field(None, description="Five fields, local time: '*/5 * * * *'.")
+    cron: Annotated[str, BeforeValidator(_cron)] | None = Field(
+        None, description="Five fields, local time: '*/5 * * * *'."
+    )
     auth: AuthModel | None = Field(None, description="How requests identify themselves.")
-    params: dict[str, Scalar | list[Scalar]] = Field({}, description="Query parameters.")
+    params: dict[str, Scalars] = Field({}, description="Query parameters.")
     headers: dict[str, Scalar] = Field({}, description="Request headers.")
     timeout: Duration = Field(30.0, description="For one request in all, body included.")
     max_bytes: Size = Field(256 * 10**6, description="Cap on a decompressed body.")
-    max_pages: int = Field(100_000, ge=1, description="Cap on the pages of one poll.")
-    retries: int = Field(5, ge=0, description="Tries after the first one, per request.")
+    max_pages: Count = Field(100_000, ge=1, description="Cap on the pages of one poll.")
+    retries: Count = Field(5, ge=0, description="Tries after the first one, per request.")
     attempts: Annotated[None, BeforeValidator(_attempts)] = Field(
         None, description="null: a stream waits for its target for ever."
     )
@@ -310,7 +366,9 @@ def _loopback(host: str) -> bool:
 class StatusModel(Model):
     """The status server."""
 
-    bind: Annotated[str, BeforeValidator(_bind)] = Field("127.0.0.1:8282", description="host:port; port 0 takes any free one.")
+    bind: Annotated[str, BeforeValidator(_bind)] = Field(
+        "127.0.0.1:8282", description="host:port; port 0 takes any free one."
+    )
     token: str | None = Field(None, min_length=8, description="Needed off loopback.")
 
     @model_validator(mode="after")

@@ -1,0 +1,456 @@
+"""What config.yaml may say, and what is said about its mistakes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from api2db.app.config import json_schema, load
+from api2db.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from api2db.app.settings import Config
+
+#: The example that every user sees first; it works as it stands.
+EXAMPLE = """\
+streams:
+  pg: { url: "${PG_DSN}" }
+collectors:
+  orders:
+    every: 30s
+    get: https://api.acme.com/v1/orders
+    auth: { bearer: "${ACME_TOKEN}" }
+    pages: { cursor: meta.next, param: cursor }
+    rows: data
+    since: { field: updated_at, param: since }
+    to: { pg: { table: orders, upsert: id } }
+"""
+ENV = {"PG_DSN": "postgresql://me:hunter%402@db/shop", "ACME_TOKEN": "tok-31415"}
+
+#: The smallest configuration; `%s` are further keys of the collector, indented by 4.
+SMALL = """\
+streams:
+  lite: { url: sqlite:///x.db }
+  files: { local: out }
+collectors:
+  c:
+    every: 1
+    get: https://h/x
+    to: { lite: }
+%s
+"""
+
+
+def read(folder: Path, text: str, env: dict[str, str] | None = None) -> Config:
+    """Load *text* as config.yaml."""
+    path = folder / "config.yaml"
+    path.write_text(text)
+    return load(path, env or {})
+
+
+def mistakes(folder: Path, text: str, env: dict[str, str] | None = None) -> list[str]:
+    """Return the lines of the error, without the folder; fail if there is none."""
+    with pytest.raises(ConfigError) as caught:
+        read(folder, text, env)
+    return str(caught.value).replace(f"{folder}/", "").splitlines()
+
+
+def mistake(folder: Path, line: str) -> str:
+    """Return the only mistake of the small configuration with *line* (its line is 9)."""
+    (found,) = mistakes(folder, SMALL % f"    {line}")
+    return found.removeprefix("config.yaml:9: collectors.c.")
+
+
+# -- what is right -----------------------------------------------------------------
+
+
+def test_example(tmp_path: Path) -> None:
+    """The example as it stands loads, with the documented defaults."""
+    config = read(tmp_path, EXAMPLE, ENV)
+    orders = config.collectors["orders"]
+    assert orders.every == 30.0
+    assert orders.get == "https://api.acme.com/v1/orders"
+    assert orders.auth is not None
+    assert orders.auth.headers == {"Authorization": "Bearer tok-31415"}
+    assert orders.pages is not None
+    assert (orders.pages.kind, orders.pages.path, orders.pages.param) == (
+        "cursor",
+        "meta.next",
+        "cursor",
+    )
+    assert orders.since is not None
+    assert (orders.since.field, orders.since.param) == ("updated_at", "since")
+    assert (orders.since.initial, orders.since.lag) == (None, None)
+    assert (orders.to["pg"].table, orders.to["pg"].upsert) == ("orders", ("id",))
+    assert (orders.timeout, orders.max_bytes, orders.max_pages) == (30.0, 256_000_000, 100_000)
+    assert (orders.retries, orders.quota, orders.max_age) == (5, 10_000_000_000, 900.0)
+    assert (orders.columns, orders.schema, orders.jitter) == (None, "evolve", 0.0)
+    assert config.streams["pg"].url == ENV["PG_DSN"]
+    assert (config.folder, config.store) == (tmp_path, tmp_path / "STORE")
+    assert (config.status.host, config.status.port, config.grace) == ("127.0.0.1", 8282, 25.0)
+
+
+def test_nothing_heavy(tmp_path: Path) -> None:
+    """Loading imports neither Arrow nor a driver nor a server: `check` stays fast."""
+    (tmp_path / "config.yaml").write_text(SMALL % "")
+    program = (
+        "import sys; from pathlib import Path; from api2db.app.config import load;"
+        "load(Path(sys.argv[1]), {});"
+        "print([m for m in ('pyarrow', 'numpy', 'psycopg', 'sqlite3', 'uvicorn', 'apscheduler')"
+        " if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "config.yaml"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_table_is_the_collector(tmp_path: Path) -> None:
+    """An empty destination means: append to a table with the collector's name."""
+    destination = read(tmp_path, SMALL % "").collectors["c"].to["lite"]
+    assert (destination.table, destination.upsert) == ("c", ())
+
+
+def test_paths_start_at_the_file(tmp_path: Path) -> None:
+    """Relative paths start at the folder of the file, absolute ones stay."""
+    config = read(tmp_path, SMALL % "store: /var/x")
+    assert config.streams["files"].local == tmp_path / "out"
+    assert str(config.store) == "/var/x"
+
+
+def test_columns(tmp_path: Path) -> None:
+    """A column is a type, or a mapping; its path is its name, quoted where it must be."""
+    columns = (
+        read(
+            tmp_path,
+            SMALL
+            % "    columns: { a-b: int, n: { path: x.y, type: str, default: '-', required: true } }",
+        )
+        .collectors["c"]
+        .columns
+    )
+    assert columns is not None
+    first, second = columns
+    assert (first.name, first.type, first.path, first.required) == ("a-b", "int", '"a-b"', False)
+    assert (second.path, second.type, second.default) == ("x.y", "str", "-")
+    assert second.required
+
+
+def test_text_stays_text(tmp_path: Path) -> None:
+    """What YAML 1.1 would read as dates, octals, base 60 or booleans stays as it is written."""
+    params = (
+        read(
+            tmp_path,
+            SMALL
+            % "    params: { d: 2024-01-31, t: 12:30, o: 010, u: 1_000, c: no, h: 0x1F, e: = }",
+        )
+        .collectors["c"]
+        .params
+    )
+    assert params == {
+        "d": "2024-01-31",
+        "t": "12:30",
+        "o": "010",
+        "u": "1_000",
+        "c": "no",
+        "h": "0x1F",
+        "e": "=",
+    }
+
+
+def test_numbers_are_numbers(tmp_path: Path) -> None:
+    """Plain numbers and booleans keep their type; lists repeat a parameter."""
+    params = (
+        read(tmp_path, SMALL % "    params: { i: -7, f: 1.5, b: true, l: [1, two], q: '3' }")
+        .collectors["c"]
+        .params
+    )
+    assert params == {"i": -7, "f": 1.5, "b": True, "l": [1, "two"], "q": "3"}
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [("2024-01-31T00:00:00Z", "2024-01-31T00:00:00Z"), ("2024-13-45", "2024-13-45"), ("7", 7)],
+)
+def test_initial(tmp_path: Path, written: str, value: object) -> None:
+    """The first `since` is sent as it is written, an instant without quotes too."""
+    since = (
+        read(tmp_path, SMALL % f"    since: {{ field: a, param: b, initial: {written} }}")
+        .collectors["c"]
+        .since
+    )
+    assert since is not None
+    assert since.initial == value
+
+
+def test_cron(tmp_path: Path) -> None:
+    """A collector's `cron` replaces the `every` of the defaults."""
+    text = SMALL.replace("    every: 1\n", "    cron: '*/5 * * * *'\n")
+    collector = read(tmp_path, text % "defaults: { every: 5s }").collectors["c"]
+    assert (collector.every, collector.cron) == (None, "*/5 * * * *")
+
+
+def test_defaults(tmp_path: Path) -> None:
+    """A collector's own key wins; `headers` and `params` are merged key by key."""
+    collector = read(
+        tmp_path,
+        SMALL % "    headers: { A: mine }\n    retries: 1\n"
+        "defaults: { headers: { A: 1, B: true }, timeout: 2m, retries: 9, grace: 3 }",
+    ).collectors["c"]
+    assert collector.headers == {"A": "mine", "B": "true"}
+    assert (collector.timeout, collector.retries) == (120.0, 1)
+
+
+def test_next_pages(tmp_path: Path) -> None:
+    """`pages: {next: PATH}` follows a URL in the body."""
+    pages = read(tmp_path, SMALL % "    pages: { next: links.next }").collectors["c"].pages
+    assert pages is not None
+    assert (pages.kind, pages.path) == ("next", "links.next")
+
+
+# -- what is wrong -----------------------------------------------------------------
+
+
+def test_all_at_once(tmp_path: Path) -> None:
+    """Every mistake is said at once, in the order of the lines, each with its place."""
+    text = """\
+streams:
+  pg: { url: "${PG_DSN}" }
+  Big: { url: sqlite:///x.db }
+collectors:
+  orders:
+    evry: 30s
+    get: ftp://h/x
+    retries: many
+    to:
+      pgg: { upsert: id }
+  two: { every: 5s, cron: "* * * * *", get: https://h/x, to: { pg: } }
+  three: { every: 5s, to: { pg: } }
+status: { bind: "0.0.0.0:80" }
+"""
+    assert mistakes(tmp_path, text) == [
+        "config.yaml:2: streams.pg.url: the variable PG_DSN is not set;"
+        " export it, or write ${PG_DSN:-default}",
+        "config.yaml:3: streams.Big: a name has 1 to 63 of a-z, 0-9, '_' and '-',"
+        " and begins with a letter",
+        "config.yaml:6: collectors.orders.evry: unknown key, did you mean 'every'?",
+        "config.yaml:7: collectors.orders.get: write a URL that begins with http:// or https://",
+        "config.yaml:8: collectors.orders.retries: input should be a valid integer,"
+        " unable to parse string as an integer",
+        "config.yaml:10: collectors.orders.to.pgg: there is no stream 'pgg'; did you mean 'pg'?",
+        "config.yaml:11: collectors.two: give either 'every' or 'cron', here or in 'defaults'",
+        "config.yaml:12: collectors.three.get: this key is missing",
+        "config.yaml:13: status: 0.0.0.0 is not loopback: set 'token', or bind 127.0.0.1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("timeout: soon", "timeout: write a duration such as 200ms, 30s, 5m, 1h or 1d"),
+        ("timeout: [1]", "timeout: write a duration such as 200ms, 30s, 5m, 1h or 1d"),
+        ("timeout: null", "timeout: write a duration such as 200ms, 30s, 5m, 1h or 1d"),
+        ("max_bytes: 1XB", "max_bytes: write a size such as 256MB, 10GB or 1GiB"),
+        ("max_pages: true", "max_pages: write a whole number"),
+        ("max_pages: 0", "max_pages: input should be greater than or equal to 1"),
+        (
+            "rows: 'data[['",
+            "rows: not a JMESPath expression: Expecting: star, got: lbracket:"
+            ' Parse error at column 5, token "[" (LBRACKET)',
+        ),
+        (
+            "columns: { a: integer }",
+            "columns.a: unknown type 'integer';"
+            " there are int, float, bool, str, datetime, date, decimal, json",
+        ),
+        ("columns: { a: { path: x } }", "columns.a.type: this key is missing"),
+        (
+            "columns: { a: { type: int, pth: x } }",
+            "columns.a.pth: unknown key, did you mean 'path'?",
+        ),
+        ("columns: {}", "columns: must not be empty"),
+        (
+            "params: { a: { b: 1 } }",
+            "params.a: write a text, a number, true, false, or a list of them",
+        ),
+        ("headers: { a: null }", "headers.a: write a text, a number, true or false"),
+        ("pages: { cursor: a }", "pages: 'cursor' and 'param' go together"),
+        ("pages: { param: a }", "pages: give either 'cursor' with 'param', or 'next'"),
+        ("auth: {}", "auth: give exactly one of bearer, basic, api_key"),
+        (
+            "auth: { bearer: a, api_key: { header: b, value: c } }",
+            "auth: give exactly one of bearer, basic, api_key",
+        ),
+        ("auth: { api_key: { value: c } }", "auth.api_key: give either 'header' or 'query'"),
+        ("auth: { bearer: 12 }", "auth.bearer: input should be a valid string"),
+        ("schema: strict", "schema: input should be 'evolve', 'freeze' or 'ignore'"),
+        ("since: { field: a }", "since.param: this key is missing"),
+        (
+            "rows: !!python/name:os.system x",
+            "rows: the tag tag:yaml.org,2002:python/name:os.system is not allowed",
+        ),
+    ],
+)
+def test_one_mistake(tmp_path: Path, line: str, said: str) -> None:
+    """Each kind of mistake has one line that says what to write."""
+    assert mistake(tmp_path, line) == said
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "python: m:f",
+        "sql: sqlite:///x",
+        "auth: { bearer: a, oauth2: {} }",
+        "pages: { next: a, link: header }",
+        "pages: { next: a, page: p }",
+        "pages: { next: a, offset: o }",
+        "attempts: 5",
+    ],
+)
+def test_not_yet(tmp_path: Path, line: str) -> None:
+    """What a later version will do is no unknown key: it says that it is not here yet."""
+    assert "not supported yet in this version" in mistake(tmp_path, line)
+
+
+def test_not_yet_elsewhere(tmp_path: Path) -> None:
+    """So do targets, formats, modes and stores of a later version."""
+    text = """\
+streams:
+  a: { bigquery: {} }
+  b: { url: mysql://h/d }
+  c: { local: x, fmt: csv }
+  d: { local: x, mode: update }
+  e: { url: sqlite:///x }
+collectors:
+  c: { every: 1, get: https://h/x, to: { e: { replace: true } } }
+stores: { s: {} }
+"""
+    found = mistakes(tmp_path, text)
+    assert [line.split(":")[1] for line in found if "not supported yet" in line] == [
+        "2",
+        "3",
+        "4",
+        "5",
+        "8",
+        "9",
+    ]
+
+
+def test_mistake_in_defaults(tmp_path: Path) -> None:
+    """A mistake that every collector inherits is said once, where it was written."""
+    assert mistakes(tmp_path, SMALL % "defaults: { timeout: soon }") == [
+        "config.yaml:9: defaults.timeout: write a duration such as 200ms, 30s, 5m, 1h or 1d"
+    ]
+
+
+def test_upsert_into_files(tmp_path: Path) -> None:
+    """Files have no keys; a key that is no column cannot be one."""
+    text = SMALL.replace("lite: }", "files: { upsert: a }, lite: { upsert: [a, z] } }")
+    assert mistakes(tmp_path, text % "    columns: { a: int }") == [
+        "config.yaml:8: collectors.c.to.files.upsert: local files have no upsert; leave it out",
+        "config.yaml:8: collectors.c.to.lite.upsert: there is no column 'z' in 'columns'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("streams", "said"),
+    [
+        ("{ url: nonsense }", "write a URL such as postgresql://user@host/db or sqlite:///file.db"),
+        ("{ url: 'redis://h' }", "unknown kind of target; there are postgresql and sqlite"),
+        (
+            "{ url: 'postgresql://h:many/d' }",
+            "the port of the URL is no number from 0 to 65535",
+        ),
+    ],
+)
+def test_target_url(tmp_path: Path, streams: str, said: str) -> None:
+    """A URL that names no target says what one looks like."""
+    text = SMALL.replace("{ url: sqlite:///x.db }", streams) % ""
+    assert mistakes(tmp_path, text) == [f"config.yaml:2: streams.lite.url: {said}"]
+
+
+def test_neither_nor(tmp_path: Path) -> None:
+    """A stream is a URL or a folder, not both and not nothing."""
+    text = SMALL.replace("{ local: out }", "{}") % ""
+    assert mistakes(tmp_path, text) == [
+        "config.yaml:3: streams.files: give either 'url' or 'local'"
+    ]
+
+
+# -- secrets -----------------------------------------------------------------------
+
+
+def test_secrets_are_known(tmp_path: Path) -> None:
+    """Tokens, passwords (as written and as meant) and what was put in are listed for the log."""
+    text = EXAMPLE + "    headers: { X-Api-Key: plain-key }\nstatus: { token: 0123456789 }\n"
+    config = read(tmp_path, text, ENV)
+    assert config.secrets == {"tok-31415", "hunter%402", "hunter@2", "plain-key", "0123456789"}
+
+
+def test_password_in_the_query(tmp_path: Path) -> None:
+    """A password in the query of a URL is one too."""
+    text = SMALL.replace("sqlite:///x.db", "'postgresql://h/d?sslpassword=open-sesame'") % ""
+    assert read(tmp_path, text).secrets == {"open-sesame"}
+
+
+def test_secrets_are_not_shown(tmp_path: Path) -> None:
+    """Neither the configuration's repr nor the text of a mistake holds a secret."""
+    config = read(tmp_path, EXAMPLE, ENV)
+    assert not [s for s in config.secrets if s in repr(config)]
+    env = {
+        "PG_DSN": "hunter2:swordfish@db/shop",
+        "ACME_TOKEN": "tok-31415",
+        "TYPE": "tok-27182",
+    }
+    text = EXAMPLE + "    columns: { a: '${TYPE}' }\n    timeout: '${TYPE}'\n    get: '${TYPE}'\n"
+    said = "\n".join(mistakes(tmp_path, text, env))
+    assert "unknown type '***'" in said
+    assert not [s for s in ("hunter2", "swordfish", "tok-") if s in said]
+
+
+# -- for editors -------------------------------------------------------------------
+
+
+def test_schema_has_descriptions() -> None:
+    """Every key of the JSON Schema says what it is for."""
+    schema = json_schema()
+    shapes = [schema, *schema["$defs"].values()]
+    keys = [
+        (shape.get("title"), name, key)
+        for shape in shapes
+        for name, key in shape.get("properties", {}).items()
+    ]
+    assert len(keys) > 60
+    assert [(title, name) for title, name, key in keys if not key.get("description")] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "valid"),
+    [
+        (("", ""), True),
+        (("every: 30s", "every: 30"), True),
+        (("{ table: orders, upsert: id }", ""), True),
+        (("upsert: id", "upsert: [id, day]"), True),
+        (("rows: data", "rows: data\n    columns: { id: int, x: { type: str } }"), True),
+        (("every", "evry"), False),
+        (("rows: data", "rows: [data]"), False),
+        (("rows: data", "sql: x"), False),
+        (("    get: https://api.acme.com/v1/orders\n", ""), False),
+    ],
+)
+def test_schema(change: tuple[str, str], valid: bool) -> None:
+    """The JSON Schema takes the example and its shorthands, and refuses what `load` refuses."""
+    jsonschema = pytest.importorskip("jsonschema")
+    yaml = pytest.importorskip("yaml")
+    validator = jsonschema.Draft202012Validator(json_schema())
+    validator.check_schema(validator.schema)
+    assert validator.is_valid(yaml.safe_load(EXAMPLE.replace(*change))) is valid
