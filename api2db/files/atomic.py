@@ -24,9 +24,7 @@ def atomic_write(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        fd = os.open(
-            temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode
-        )
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
         with os.fdopen(fd, "wb") as file:
             yield file
             file.flush()

@@ -21,9 +21,7 @@ def quote(name: str) -> str:
         SinkMisconfigured: It is empty or holds NUL.
     """
     if not name or "\0" in name:
-        raise SinkMisconfigured(
-            f"{name!r} cannot be the name of a table", hint="choose another"
-        )
+        raise SinkMisconfigured(f"{name!r} cannot be the name of a table", hint="choose another")
     return '"' + name.replace('"', '""') + '"'
 
 
@@ -89,9 +87,7 @@ def mapped(
     return wanted
 
 
-def _unfolded(
-    wanted: dict[str, str], existing: Collection[str], limit: int
-) -> dict[str, str]:
+def _unfolded(wanted: dict[str, str], existing: Collection[str], limit: int) -> dict[str, str]:
     """Keep names apart that the target would take for one."""
     there = set(existing)
     by_fold = {name.translate(_LOWER): name for name in existing}

@@ -23,6 +23,9 @@ _kernel: Any = pc
 #: Kinds that are sent as text, whatever they are in the target.
 _AS_TEXT = frozenset({"str", "decimal", "json"})
 
+#: First and last instant that ISO 8601 writes with four digits, in microseconds.
+YEARS = (-62_135_596_800_000_000, 253_402_300_799_999_999)
+
 
 def columns_of(batches: Sequence[Batch]) -> dict[str, pa.DataType]:
     """
@@ -49,10 +52,7 @@ def inexact(batches: Iterable[Batch], name: str) -> bool:
         at = batch.rows.schema.get_field_index(name)
         if at >= 0 and pa.types.is_integer(batch.rows.schema.field(at).type):
             ends: Any = _kernel.min_max(batch.rows.column(at)).as_py()
-            if (
-                ends["min"] is not None
-                and max(-ends["min"], ends["max"]) > types.EXACT_INT
-            ):
+            if ends["min"] is not None and max(-ends["min"], ends["max"]) > types.EXACT_INT:
                 return True
     return False
 
@@ -140,9 +140,7 @@ def sent_type(kind: str) -> pa.DataType:
     return pa.string() if kind in _AS_TEXT else types.arrow_type(kind)
 
 
-def as_kind(
-    array: pa.Array[Any], kind: str, name: str
-) -> tuple[pa.Array[Any], dict[int, str]]:
+def as_kind(array: pa.Array[Any], kind: str, name: str) -> tuple[pa.Array[Any], dict[int, str]]:
     """
     Return *array* (n values of column *name*) as `sent_type` of *kind*, and what does not fit.
 
@@ -151,6 +149,10 @@ def as_kind(
     if pa.types.is_null(array.type):
         return _nulls(array, kind), {}
     have = types.kind_of(array.type)
+    if have == "datetime" and kind in ("str", "json"):
+        bad = outside(array, YEARS, f"{name}: text has years 1 to 9999 only")
+        if bad:
+            return _nulls(array, kind), bad
     if kind == "str" or (kind == "decimal" and have in ("int", "float", "decimal")):
         return as_text(array), {}
     if kind == "json" and have == "float":
@@ -181,9 +183,7 @@ def _one_by_one(array: pa.Array[Any], wide: pa.DataType, name: str) -> dict[int,
             types.cast(array.slice(i, 1), wide)
         except pa.ArrowInvalid:
             kind = types.kind_of(wide)
-            bad[i] = (
-                f"{name}: the column holds {kind}, which cannot hold this number exactly"
-            )
+            bad[i] = f"{name}: the column holds {kind}, which cannot hold this number exactly"
     return bad
 
 
@@ -199,15 +199,25 @@ def as_text(array: pa.Array[Any]) -> pa.Array[Any]:
 
 def _plain(array: Any) -> pa.Array[Any]:
     """Return *array* without an extension type, for kernels that know none."""
-    plain: pa.Array[Any] = (
-        array.storage if isinstance(array, pa.ExtensionArray) else array
-    )
+    plain: pa.Array[Any] = array.storage if isinstance(array, pa.ExtensionArray) else array
     return plain
 
 
 def chunked(chunks: list[Any], type_: pa.DataType) -> pa.ChunkedArray[Any]:
     """Return *chunks*, all of *type_*, as one column."""
     return pa.chunked_array(chunks, type_)  # type: ignore[call-overload, no-any-return]
+
+
+def outside(instants: Any, limits: tuple[int, int], reason: str) -> dict[int, str]:
+    """Return the rows of *instants* (timestamps or dates) beyond *limits*, both as integers."""
+    wide = pa.types.is_timestamp(instants.type)
+    plain = instants.cast(pa.timestamp("us", "UTC")) if wide else instants
+    plain = plain.cast(pa.int64() if wide else pa.int32())
+    ends = _kernel.min_max(plain).as_py()
+    if ends["min"] is None or limits[0] <= ends["min"] <= ends["max"] <= limits[1]:
+        return {}
+    beyond = _kernel.or_(_kernel.less(plain, limits[0]), _kernel.greater(plain, limits[1]))
+    return dict.fromkeys(where(beyond), reason)
 
 
 def where(mask: Any) -> list[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -21,13 +20,12 @@ from api2db.sink.base import Delivery, Landed, Sink
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+    from pathlib import Path
 
     from api2db.core.batch import Batch
 
 #: Errors that need a person: the folder cannot be made or written.
-_FOLDER = frozenset(
-    {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EROFS, errno.ENAMETOOLONG}
-)
+_FOLDER = frozenset({errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EROFS, errno.ENAMETOOLONG})
 
 
 class LocalSink(Sink):
@@ -70,16 +68,12 @@ class LocalSink(Sink):
             if batch.rows.num_rows and commit:
                 try:
                     self._write(batch)
-                except (
-                    FileNotFoundError
-                ) as exc:  # somebody removed the folder: it is made again
+                except FileNotFoundError as exc:  # somebody removed the folder: it is made again
                     raise SinkUnavailable(f"{self._folder} is gone") from exc
                 except OSError as exc:
                     raise self._translated(exc) from exc
                 except pa.ArrowException as exc:
-                    raise SinkRejected(
-                        f"Parquet cannot hold these rows: {exc}"
-                    ) from exc
+                    raise SinkRejected(f"Parquet cannot hold these rows: {exc}") from exc
             rows += batch.rows.num_rows
         return Landed(rows)
 
@@ -111,7 +105,5 @@ class LocalSink(Sink):
     def _translated(self, exc: OSError) -> SinkMisconfigured | SinkUnavailable:
         message = f"cannot write to {self._folder}: {exc.strerror or exc}"
         if exc.errno in _FOLDER:
-            return SinkMisconfigured(
-                message, hint="check the folder's owner and rights"
-            )
+            return SinkMisconfigured(message, hint="check the folder's owner and rights")
         return SinkUnavailable(message)

@@ -51,12 +51,8 @@ def encode(columns: Sequence[pa.Array[Any]], kinds: Sequence[str]) -> pa.Buffer:
         kinds: The kind of each column, as in the table above.
     """
     n = len(columns[0])
-    count = np.broadcast_to(
-        np.frombuffer(len(columns).to_bytes(2, "big"), np.uint8), (n, 2)
-    )
-    fixed: list[np.ndarray[Any, Any]] = [
-        count
-    ]  # neighbours of fixed width, joined as one
+    count = np.broadcast_to(np.frombuffer(len(columns).to_bytes(2, "big"), np.uint8), (n, 2))
+    fixed: list[np.ndarray[Any, Any]] = [count]  # neighbours of fixed width, joined as one
     parts: list[pa.Array[Any]] = []
     for array, kind in zip(columns, kinds, strict=True):
         if kind in ("str", "json"):
@@ -71,9 +67,7 @@ def encode(columns: Sequence[pa.Array[Any]], kinds: Sequence[str]) -> pa.Buffer:
             fixed.append(field)
     if fixed:
         parts.append(_flush(fixed))
-    rows: Any = (
-        _kernel.binary_join_element_wise(*parts, b"") if len(parts) > 1 else parts[0]
-    )
+    rows: Any = _kernel.binary_join_element_wise(*parts, b"") if len(parts) > 1 else parts[0]
     _, ends, data = rows.buffers()
     offsets = np.frombuffer(ends, np.int32, n + 1, rows.offset * 4)
     body: pa.Buffer = data.slice(int(offsets[0]), int(offsets[-1] - offsets[0]))
@@ -121,13 +115,9 @@ def _field(array: pa.Array[Any], kind: str) -> np.ndarray[Any, Any]:
     if kind == "bool":
         array = array.cast(pa.uint8())
     elif kind == "datetime":
-        array = _kernel.subtract(
-            array.cast(pa.int64()), pa.scalar(_EPOCH_US, pa.int64())
-        )
+        array = _kernel.subtract(array.cast(pa.int64()), pa.scalar(_EPOCH_US, pa.int64()))
     elif kind == "date":
-        array = _kernel.subtract(
-            array.cast(pa.int32()), pa.scalar(_EPOCH_DAYS, pa.int32())
-        )
+        array = _kernel.subtract(array.cast(pa.int32()), pa.scalar(_EPOCH_DAYS, pa.int32()))
     if array.null_count:
         array = array.fill_null(0)
     values = array.to_numpy(zero_copy_only=False)

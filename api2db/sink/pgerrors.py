@@ -58,14 +58,10 @@ _LOGIN = (
 def translate(exc: psycopg.Error, *, interrupted: bool = False) -> SinkError:
     """Return the error of ours that *exc* means; the message names no row's content."""
     state = exc.sqlstate or ""
-    text = (exc.diag.message_primary or str(exc)).strip().splitlines() or [
-        type(exc).__name__
-    ]
+    text = (exc.diag.message_primary or str(exc)).strip().splitlines() or [type(exc).__name__]
     message = f"PostgreSQL: {text[0]}" + (f" ({state})" if state else "")
     if interrupted:
-        return SinkUnavailable(
-            "PostgreSQL did not answer in time; the connection was cut"
-        )
+        return SinkUnavailable("PostgreSQL did not answer in time; the connection was cut")
     for length in (5, 2):
         kind = STATES.get(state[:length]) if state else None
         if kind is not None:

@@ -24,7 +24,7 @@ from api2db.core import types
 from api2db.core.errors import SinkError, SinkUnavailable, SinkUnknown
 from api2db.sink import pgcopy
 from api2db.sink.identifier import quote
-from api2db.sink.load import where
+from api2db.sink.load import outside, where
 from api2db.sink.pgerrors import translate
 from api2db.sink.sql import LEDGER, SqlSink
 from api2db.sink.table import Stale, Target
@@ -39,9 +39,7 @@ _kernel: Any = pc
 
 # A transaction of a lost connection may still hold our marker's row: wait, not for ever.
 _SESSION = "set lock_timeout = '10s'; set timezone = 'UTC'"
-_KINDS = {
-    types.sql_type(types.arrow_type(kind), "postgresql"): kind for kind in types.NAMES
-}
+_KINDS = {types.sql_type(types.arrow_type(kind), "postgresql"): kind for kind in types.NAMES}
 # An instant as `core.types.cast` writes it: as many fractional digits as it needs.
 _INSTANT_TEXT = (
     "regexp_replace(regexp_replace(to_char({} at time zone 'UTC',"
@@ -105,9 +103,7 @@ class PostgresSink(SqlSink):
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
         self._stage: tuple[tuple[str, str], ...] = ()
         self._interrupted = False
-        self._guard = (
-            threading.Lock()
-        )  # between `interrupt` and `close`, never held for long
+        self._guard = threading.Lock()  # between `interrupt` and `close`, never held for long
 
     # -- connection ----------------------------------------------------------------
 
@@ -118,9 +114,7 @@ class PostgresSink(SqlSink):
         given = psycopg.conninfo.conninfo_to_dict(self._url)
         settings: dict[str, Any] = {**defaults, **given, "client_encoding": "utf8"}
         # Statements of a connection are few and tables may change: prepare nothing.
-        self._connection = psycopg.connect(
-            **settings, autocommit=True, prepare_threshold=None
-        )
+        self._connection = psycopg.connect(**settings, autocommit=True, prepare_threshold=None)
         self._run(_SESSION)
 
     @property
@@ -165,9 +159,7 @@ class PostgresSink(SqlSink):
     def _markers(self) -> list[str]:
         where = "where spool = %s and collector = %s and stream = %s"
         d = self.delivery
-        found = self._run(
-            f"select batch_id from {LEDGER} {where}", d.spool, d.collector, d.stream
-        )
+        found = self._run(f"select batch_id from {LEDGER} {where}", d.spool, d.collector, d.stream)
         return [row[0] for row in found]
 
     def _insert_markers(self, rows: Mapping[str, int]) -> list[str]:
@@ -200,10 +192,7 @@ class PostgresSink(SqlSink):
     def _exact(self, ident: str) -> bool:
         name = quote(ident)
         far = f"{name} > {types.EXACT_INT} or {name} < -{types.EXACT_INT}"
-        return (
-            self._run(f"select 1 from {self.table} where {far} limit 1").fetchone()
-            is None
-        )
+        return self._run(f"select 1 from {self.table} where {far} limit 1").fetchone() is None
 
     def _alterable(self) -> bool:
         return True
@@ -212,9 +201,7 @@ class PostgresSink(SqlSink):
         name, to = quote(ident), self._natural(wider)
         using = _INSTANT_TEXT.format(name) if kind == "datetime" else name
         using = f"to_jsonb({using})" if to == "jsonb" else f"({using})::{to}"
-        self._execute_ddl(
-            f"alter table {self.table} alter column {name} type {to} using {using}"
-        )
+        self._execute_ddl(f"alter table {self.table} alter column {name} type {to} using {using}")
 
     def _execute_ddl(self, statement: str) -> None:
         try:
@@ -248,16 +235,9 @@ class PostgresSink(SqlSink):
         """Name what lies outside of PostgreSQL's calendar; the rest it refuses by itself."""
         if target.kind not in ("datetime", "date"):
             return {}
-        plain: Any = column.cast(
-            pa.int64() if target.kind == "datetime" else pa.int32()
-        )
-        first, last = _INSTANTS if target.kind == "datetime" else _DAYS
-        ends = _kernel.min_max(plain).as_py()
-        if ends["min"] is None or first <= ends["min"] <= ends["max"] <= last:
-            return {}
-        outside = _kernel.or_(_kernel.less(plain, first), _kernel.greater(plain, last))
+        limits = _INSTANTS if target.kind == "datetime" else _DAYS
         reason = f"{target.name}: outside of what a {target.sql} of PostgreSQL holds"
-        return dict.fromkeys(where(outside), reason)
+        return outside(column, limits, reason)
 
     def _append(
         self, columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]
@@ -302,9 +282,7 @@ class PostgresSink(SqlSink):
                 f" (n bigint generated always as identity, {body}) on commit delete rows"
             )
             self._stage = sent
-        self._copy(
-            f"{_STAGE} ({', '.join(name for name, _ in sent)})", columns, targets
-        )
+        self._copy(f"{_STAGE} ({', '.join(name for name, _ in sent)})", columns, targets)
 
     def _copy(
         self,
@@ -312,9 +290,7 @@ class PostgresSink(SqlSink):
         columns: Mapping[str, pa.ChunkedArray[Any]],
         targets: Sequence[Target],
     ) -> None:
-        kinds = [
-            "str" if target.kind == "decimal" else target.kind for target in targets
-        ]
+        kinds = ["str" if target.kind == "decimal" else target.kind for target in targets]
         statement = sql.SQL(f"copy {into} from stdin (format binary)")
         with self._db.cursor() as cursor, cursor.copy(statement) as copy:
             copy.write(pgcopy.HEADER)
@@ -359,11 +335,7 @@ def _read(i: int, target: Target) -> str:
     explicit cast to ``varchar(n)`` cuts off, where an assignment refuses.
     """
     as_sent = target.natural and target.kind != "decimal"
-    return (
-        f"c{i}"
-        if as_sent or target.sql.startswith("character")
-        else f"c{i}::{target.sql}"
-    )
+    return f"c{i}" if as_sent or target.sql.startswith("character") else f"c{i}::{target.sql}"
 
 
 def _update(rest: Sequence[Target]) -> str:
@@ -382,9 +354,7 @@ def _update(rest: Sequence[Target]) -> str:
 
 def _slices(columns: Sequence[pa.ChunkedArray[Any]]) -> Iterator[list[pa.Array[Any]]]:
     """Yield the columns a run of rows at a time, each without an inner boundary."""
-    table = pa.Table.from_arrays(
-        list(columns), names=[str(i) for i in range(len(columns))]
-    )
+    table = pa.Table.from_arrays(list(columns), names=[str(i) for i in range(len(columns))])
     for batch in table.to_batches():
         if batch.num_rows:
             yield batch.columns

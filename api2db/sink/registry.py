@@ -20,9 +20,7 @@ _SCHEMES = {
 }
 
 
-def make_sink(
-    url: str | None, local: Path | None, delivery: Delivery, *, base: Path
-) -> Sink:
+def make_sink(url: str | None, local: Path | None, delivery: Delivery, *, base: Path) -> Sink:
     """
     Return the sink of a target, not opened.
 
@@ -42,9 +40,7 @@ def make_sink(
     scheme = url.partition(":")[0].partition("+")[0].lower()
     if scheme not in _SCHEMES:
         known = ", ".join(sorted({module for module, _, _ in _SCHEMES.values()}))
-        raise ConfigError(
-            f"unknown kind of target {scheme!r}", hint=f"there are {known}"
-        )
+        raise ConfigError(f"unknown kind of target {scheme!r}", hint=f"there are {known}")
     module, name, extra = _SCHEMES[scheme]
     try:
         found = import_module(f"api2db.sink.{module}")

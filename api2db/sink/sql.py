@@ -129,9 +129,7 @@ class SqlSink(SqlTable, Sink):
     def _mark(self, batches: Sequence[Batch]) -> set[str]:
         """Insert the markers; return the ids of the batches that had none."""
         markers = {self._marker(batch.id): batch for batch in batches}
-        new = self._insert_markers(
-            {m: batch.rows.num_rows for m, batch in markers.items()}
-        )
+        new = self._insert_markers({m: batch.rows.num_rows for m, batch in markers.items()})
         return {markers[marker].id for marker in new}
 
     def _marker(self, batch_id: str) -> str:
@@ -175,12 +173,8 @@ class SqlSink(SqlTable, Sink):
             self._undo()
             translated = self._translate(exc)
             # The server's own refusal is an answer; anything else leaves the outcome open.
-            if committing and not isinstance(
-                translated, (SinkRejected, SinkMisconfigured)
-            ):
-                raise SinkUnknown(
-                    f"the connection broke during COMMIT: {translated}"
-                ) from exc
+            if committing and not isinstance(translated, (SinkRejected, SinkMisconfigured)):
+                raise SinkUnknown(f"the connection broke during COMMIT: {translated}") from exc
             raise translated from exc
 
     def _undo(self) -> None:

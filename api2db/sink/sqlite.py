@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from api2db.core import types
 from api2db.core.errors import ConfigError, SinkError, SinkUnavailable
 from api2db.sink.identifier import quote
-from api2db.sink.load import where
+from api2db.sink.load import YEARS, outside, where
 from api2db.sink.sql import LEDGER, SqlSink
 from api2db.sink.sqliteerrors import translate
 from api2db.sink.table import Stale, Target
@@ -93,9 +93,7 @@ class SqliteSink(SqlSink):
             self._path, timeout=BUSY, isolation_level=None, check_same_thread=False
         )
         # SQLite's own cast of a float to text keeps 15 digits.
-        self._connection.create_function(
-            "_api2db_digits", 1, _digits, deterministic=True
-        )
+        self._connection.create_function("_api2db_digits", 1, _digits, deterministic=True)
         self._run("pragma journal_mode = wal")
         self._run("pragma synchronous = full")
 
@@ -133,9 +131,7 @@ class SqliteSink(SqlSink):
     def _markers(self) -> list[str]:
         d = self.delivery
         where = "where spool = ? and collector = ? and stream = ?"
-        found = self._run(
-            f"select batch_id from {LEDGER} {where}", d.spool, d.collector, d.stream
-        )
+        found = self._run(f"select batch_id from {LEDGER} {where}", d.spool, d.collector, d.stream)
         return [row[0] for row in found]
 
     def _insert_markers(self, rows: Mapping[str, int]) -> list[str]:
@@ -152,9 +148,7 @@ class SqliteSink(SqlSink):
 
     def _unmark(self, markers: Sequence[str]) -> None:
         delete = f"delete from {LEDGER} where batch_id = ? and spool = ?"
-        self._db.executemany(
-            delete, [(marker, self.delivery.spool) for marker in markers]
-        )
+        self._db.executemany(delete, [(marker, self.delivery.spool) for marker in markers])
 
     # -- the table -----------------------------------------------------------------
 
@@ -168,9 +162,7 @@ class SqliteSink(SqlSink):
         for index in self._run(f"pragma index_list({self.table})").fetchall():
             name, unique, partial = index[1], index[2], index[4]
             if unique and not partial:
-                keys.append(
-                    {row[2] for row in self._run(f"pragma index_info({quote(name)})")}
-                )
+                keys.append({row[2] for row in self._run(f"pragma index_info({quote(name)})")})
         return keys
 
     def _kind(self, sql: str, coming: pa.DataType) -> str | None:
@@ -189,10 +181,7 @@ class SqliteSink(SqlSink):
     def _exact(self, ident: str) -> bool:
         name = quote(ident)
         far = f"{name} > {types.EXACT_INT} or {name} < -{types.EXACT_INT}"
-        return (
-            self._run(f"select 1 from {self.table} where {far} limit 1").fetchone()
-            is None
-        )
+        return self._run(f"select 1 from {self.table} where {far} limit 1").fetchone() is None
 
     def _alterable(self) -> bool:
         """
@@ -230,8 +219,7 @@ class SqliteSink(SqlSink):
         if keys:
             lines.append(f"primary key ({', '.join(keys)})")
         values = [
-            _converted(quote(c[1]), kind, to) if c[1] == ident else quote(c[1])
-            for c in columns
+            _converted(quote(c[1]), kind, to) if c[1] == ident else quote(c[1]) for c in columns
         ]
         self._run(f"create table {rebuilt} ({', '.join(lines)})")
         self._run(f"insert into {rebuilt} select {', '.join(values)} from {self.table}")
@@ -270,13 +258,11 @@ class SqliteSink(SqlSink):
         if target.kind == "float":
             nan = where(_kernel.is_nan(column).combine_chunks())
             return dict.fromkeys(nan, f"{target.name}: SQLite would store NaN as NULL")
+        if target.kind == "datetime":
+            return outside(column, YEARS, f"{target.name}: text has years 1 to 9999 only")
         if target.kind == "str" and _numeric(target.sql):
-            number = where(
-                _kernel.match_substring_regex(column, _NUMBER).combine_chunks()
-            )
-            reason = (
-                f"{target.name}: a column of type {target.sql} would make it a number"
-            )
+            number = where(_kernel.match_substring_regex(column, _NUMBER).combine_chunks())
+            reason = f"{target.name}: a column of type {target.sql} would make it a number"
             return dict.fromkeys(number, reason)
         return {}
 
@@ -294,9 +280,7 @@ class SqliteSink(SqlSink):
         change = ", ".join(f"{name} = excluded.{name}" for name in rest)
         action = f"do update set {change}" if rest else "do nothing"
         conflict = f"on conflict ({', '.join(map(quote, keys))}) {action}"
-        self._db.executemany(
-            f"{self._insert(targets)} {conflict}", _rows(columns, targets)
-        )
+        self._db.executemany(f"{self._insert(targets)} {conflict}", _rows(columns, targets))
 
     def _insert(self, targets: Sequence[Target]) -> str:
         into = ", ".join(quote(target.ident) for target in targets)
@@ -312,9 +296,7 @@ class SqliteSink(SqlSink):
 def _numeric(sql: str) -> bool:
     """Return whether a column of type *sql* that takes text turns digits into numbers."""
     declared = sql.upper()
-    return bool(declared) and not any(
-        w in declared for w in ("CHAR", "CLOB", "TEXT", "BLOB")
-    )
+    return bool(declared) and not any(w in declared for w in ("CHAR", "CLOB", "TEXT", "BLOB"))
 
 
 def _digits(number: float | None) -> str | None:
@@ -341,9 +323,7 @@ def _rows(
         column = columns[target.name]
         if target.kind in ("datetime", "date"):
             text = pa.string()
-            column = pa.chunked_array(
-                [types.cast(chunk, text) for chunk in column.chunks], text
-            )
+            column = pa.chunked_array([types.cast(chunk, text) for chunk in column.chunks], text)
         elif target.kind == "bool":
             column = column.cast(pa.int8())
         values.append(column.to_pylist())

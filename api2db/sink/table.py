@@ -92,9 +92,7 @@ class SqlTable(ABC):
         return f"create table if not exists {self.table} (\n{body}\n)"
 
     def _add_column(self, ident: str, type_: pa.DataType) -> str:
-        return (
-            f"alter table {self.table} add column {quote(ident)} {self._natural(type_)}"
-        )
+        return f"alter table {self.table} add column {quote(ident)} {self._natural(type_)}"
 
     def _idents(self, columns: Iterable[str], known: Collection[str]) -> dict[str, str]:
         return mapped(
@@ -160,13 +158,9 @@ class SqlTable(ABC):
         # A type that is not ours gets text, which the target reads as it reads input.
         return Target(name, ident, kind or "str", sql, kind is not None)
 
-    def _widen(
-        self, target: Target, type_: pa.DataType, batches: Sequence[Batch]
-    ) -> bool:
+    def _widen(self, target: Target, type_: pa.DataType, batches: Sequence[Batch]) -> bool:
         """Widen a column, if it must and can hold *type_* without loss; return whether it was."""
-        if not target.natural or target.sql != self._natural(
-            types.arrow_type(target.kind)
-        ):
+        if not target.natural or target.sql != self._natural(types.arrow_type(target.kind)):
             return False  # not a type of ours: it stays as its maker wants it
         big = False
         if (target.kind, types.kind_of(type_)) == ("int", "float"):
@@ -192,9 +186,7 @@ class SqlTable(ABC):
         if {idents[key] for key in keys} in self._unique_keys():
             return
         names = ", ".join(quote(idents[key]) for key in keys)
-        index = quote(
-            fitted(f"{self._table_parts(self.delivery.table)[-1]}_key", self.name_limit)
-        )
+        index = quote(fitted(f"{self._table_parts(self.delivery.table)[-1]}_key", self.name_limit))
         raise SinkMisconfigured(
             f"the table {self.delivery.table} has no unique index on exactly ({names})",
             hint=f"make one: create unique index {index} on {self.table} ({names});",

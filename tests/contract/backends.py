@@ -81,9 +81,7 @@ class PostgresBackend(Backend):
         """Return all rows in the order in which they were appended."""
         quoted = ".".join(f'"{part}"' for part in table.split("."))
         with self.connect() as connection:
-            return connection.execute(
-                f"select * from {quoted} order by ctid"
-            ).fetchall()
+            return connection.execute(f"select * from {quoted} order by ctid").fetchall()
 
     def types(self, table: str = "t") -> dict[str, str]:
         """Return column -> type."""
@@ -104,9 +102,7 @@ class PostgresBackend(Backend):
     def markers(self) -> list[str]:
         """Return all markers, sorted."""
         with self.connect() as connection:
-            found = connection.execute(
-                "select batch_id from _api2db_batches order by 1"
-            )
+            found = connection.execute("select batch_id from _api2db_batches order by 1")
             return [row["batch_id"] for row in found]
 
 
@@ -154,9 +150,7 @@ class SqliteBackend(Backend):
         """Return all markers, sorted."""
         connection = sqlite3.connect(self.path)
         try:
-            found = connection.execute(
-                "select batch_id from _api2db_batches order by 1"
-            )
+            found = connection.execute("select batch_id from _api2db_batches order by 1")
             return [row[0] for row in found]
         finally:
             connection.close()

@@ -32,9 +32,7 @@ def batch(rows: pa.RecordBatch | list[dict[str, Any]], **types: pa.DataType) -> 
             values = [row.get(name) for row in rows]
             type_ = types.get(name)
             if type_ == JSON:
-                array: Any = pa.ExtensionArray.from_storage(
-                    JSON, pa.array(values, pa.string())
-                )
+                array: Any = pa.ExtensionArray.from_storage(JSON, pa.array(values, pa.string()))
             else:
                 array = pa.array(values, type_)
             columns[name] = array
@@ -256,9 +254,7 @@ def test_a_column_widens(
     assert [row["v"] for row in database.rows()] == landed
 
 
-@pytest.mark.parametrize(
-    "old", [7, 1.5, True, "x", datetime(2024, 1, 1, 0, 0, 0, 120000, UTC)]
-)
+@pytest.mark.parametrize("old", [7, 1.5, True, "x", datetime(2024, 1, 1, 0, 0, 0, 120000, UTC)])
 def test_anything_widens_to_json(database: Backend, old: Any) -> None:
     """An object in a column of scalars makes it a JSON column."""
     stamp = {"v": STAMP} if isinstance(old, datetime) else {}
@@ -301,9 +297,9 @@ def test_rows_that_do_not_fit_are_named(database: Backend) -> None:
     bad = batch([{"id": 2, "v": None}, {"id": 3, "v": "x"}])
     with pytest.raises(SinkRejected) as caught:
         sink.write([one, bad])
-    assert {
-        key: [row.row for row in rows] for key, rows in caught.value.rows.items()
-    } == {bad.id: [1]}
+    assert {key: [row.row for row in rows] for key, rows in caught.value.rows.items()} == {
+        bad.id: [1]
+    }
     assert "v" in caught.value.rows[bad.id][0].reason
     sink.write([one, bad.with_rows(bad.rows.slice(0, 1))])
     assert ids(database) == [1, 2]
