@@ -146,7 +146,7 @@ class KillLoop:
         spec = self.points.next() if named or not self.markers else None
         self.daemon.start(f"life {tally.lives} {spec or 'random'}", spec)
         if tally.lives % 15 == 0:
-            self._end_politely()
+            self._end_politely(before)
         elif spec is not None:
             self._end_at(spec)
         else:
@@ -172,21 +172,25 @@ class KillLoop:
         if self.rng.random() < 0.25:
             wait_until(lambda: self.daemon.ended() is not None, self.rng.uniform(0.3, 2.0))
         else:
-            goal = before.pages + self.rng.randint(1, 25)
-            wait_until(
-                lambda: self.daemon.ended() is not None or self.api.stats()["pages"] >= goal,
-                LIMIT,
-                step=0.02,
-            )
+            self._await_pages(before.pages + self.rng.randint(1, 25))
             wait_until(lambda: False, self.rng.uniform(0, 0.15), step=0.01)
         self._kill()
 
-    def _end_politely(self) -> None:
-        wait_until(lambda: self.daemon.ended() is not None, self.rng.uniform(1.5, 3.0))
+    def _end_politely(self, before: Progress) -> None:
+        """End with SIGTERM once the daemon polls; before that there is nobody to be polite."""
+        self._await_pages(before.pages + 1)
+        wait_until(lambda: self.daemon.ended() is not None, self.rng.uniform(0, 1.5))
         code = self.daemon.terminate(30)
         self.tally.terms += 1
         if code not in (0, -9):  # -9: it had been told to crash, and did
             self._fault(f"SIGTERM gave exit code {code} (None: no end within 30 s)")
+
+    def _await_pages(self, goal: int) -> None:
+        wait_until(
+            lambda: self.daemon.ended() is not None or self.api.stats()["pages"] >= goal,
+            LIMIT,
+            step=0.02,
+        )
 
     def _kill(self) -> None:
         ended = self.daemon.ended()
