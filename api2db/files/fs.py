@@ -1,4 +1,4 @@
-"""The calls that the durable parts make to the disk, in one place, so that a test can break them."""
+"""The calls of the durable parts to the disk, in one place, so that a test can break them."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Fs:
             return
         self.mkdir(path.parent)
         try:
-            os.mkdir(path, 0o700)
+            path.mkdir(0o700)
         except FileExistsError:
             return
         self.fsync_dir(path.parent)
 
     def listdir(self, path: Path) -> list[str]:
         """Return the names in a folder, in no order."""
-        return os.listdir(path)
+        return [entry.name for entry in path.iterdir()]
 
     def fsync_dir(self, path: Path) -> None:
         """Make the names in a folder durable: creations, renames, removals."""
@@ -47,11 +47,11 @@ class Fs:
 
     def rename(self, old: Path, new: Path) -> None:
         """Rename a file; *new* is replaced. Durable after `fsync_dir`."""
-        os.rename(old, new)
+        old.rename(new)
 
     def unlink(self, path: Path) -> None:
         """Remove a file's name."""
-        os.unlink(path)
+        path.unlink()
 
     # -- files ---------------------------------------------------------------------
 

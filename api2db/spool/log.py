@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from api2db.core.faults import crash_point
 from api2db.spool import segment as seg
 from api2db.spool.record import Totals
-from api2db.spool.segment import Bad, Good, Segment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from api2db.files.fs import Fs
+    from api2db.spool.segment import Bad, Good, Segment
 
 logger = logging.getLogger(__name__)
 

@@ -246,7 +246,7 @@ class _Tail:
             self._quarantine.record(self._segment, doubt.bad, lost)
 
     def _set_aside(self, first: Bad) -> None:
-        """Keep a copy of what is cut away, unless it is a record that was not written to its end."""
+        """Keep a copy of what is cut away, unless it is a record that lacks its end."""
         end, header = self._segment.size, first.header
         length = header.length if header is not None else fmt.HEADER.size
         if first.end == end and first.offset + length > end:

@@ -186,7 +186,7 @@ class _Window:
         return header if header is not None and header.seq >= low else None
 
     def find(self, offset: int, end: int, seed: int, low: int) -> int:
-        """Return where a record header begins, at *offset* or later and before *end*; else *end*."""
+        """Return where a record header begins, from *offset* on and before *end*; else *end*."""
         while offset < end:
             size = min(_SEARCH + fmt.HEADER.size, self._end - offset)
             data = self._fs.pread(self._fd, size, offset)

@@ -174,7 +174,7 @@ class Writer:
         return body.header(
             seq=seq,
             group=group,
-            id=new_id(),
+            batch_id=new_id(),
             timestamp_ns=self._timestamps.next(),
             enqueued_ns=int(self._clock.now() * 1e9),
             before=before,

@@ -14,8 +14,10 @@ import sys
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
-from types import CodeType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types import CodeType
 
 #: Exit status of a process in which the model found the fault.
 CAUGHT = 3
@@ -40,8 +42,12 @@ _ROLL_BACK = """            self._fs.ftruncate(self._fd, active.end)
 """
 
 MUTANTS = {
-    "put_returns_before_sync": Mutant("writer", _SYNC, _SYNC.replace("self._fs.fdatasync(self._fd)", "pass")),
-    "no_roll_back_after_a_failed_write": Mutant("writer", _ROLL_BACK, "            self._must_roll = False\n"),
+    "put_returns_before_sync": Mutant(
+        "writer", _SYNC, _SYNC.replace("self._fs.fdatasync(self._fd)", "pass")
+    ),
+    "no_roll_back_after_a_failed_write": Mutant(
+        "writer", _ROLL_BACK, "            self._must_roll = False\n"
+    ),
     "short_write_is_taken_as_success": Mutant(
         "writer",
         "if self._fs.pwritev(self._fd, buffers, active.end) != size:",
@@ -49,36 +55,57 @@ MUTANTS = {
     ),
     "same_segment_after_a_failed_sync": Mutant(
         "writer",
-        "            with suppress(OSError):\n                self._fs.ftruncate(self._fd, active.end)\n",
+        "            with suppress(OSError):\n"
+        "                self._fs.ftruncate(self._fd, active.end)\n",
         "            self._must_roll = False\n",
     ),
     "segment_is_removed_too_early": Mutant(
         "log", "and self.segments[0].base < needed", "and self.segments[0].base <= needed"
     ),
-    "fastest_stream_decides_what_goes": Mutant("spool", "return min(needs, default", "return max(needs, default"),
+    "fastest_stream_decides_what_goes": Mutant(
+        "spool", "return min(needs, default", "return max(needs, default"
+    ),
     "hold_is_ignored": Mutant("log", "and (not hold or self.segments[1].base <= hold)", "and True"),
-    "new_segment_forgets_the_state": Mutant("writer", "fmt.encode(Record(None, tip.state,", 'fmt.encode(Record(None, b"",'),
+    "new_segment_forgets_the_state": Mutant(
+        "writer", "fmt.encode(Record(None, tip.state,", 'fmt.encode(Record(None, b"",'
+    ),
     "new_segment_forgets_the_hold": Mutant("writer", "hold=tip.hold or None))", "hold=None))"),
     "segment_has_a_name_before_it_is_durable": Mutant(
-        "writer", "            self._fs.fsync(fd)\n            self._fs.rename", "            self._fs.rename"
+        "writer",
+        "            self._fs.fsync(fd)\n            self._fs.rename",
+        "            self._fs.rename",
     ),
-    "name_of_a_segment_is_not_synced": Mutant("writer", "            self._fs.fsync_dir(path.parent)\n", ""),
+    "name_of_a_segment_is_not_synced": Mutant(
+        "writer", "            self._fs.fsync_dir(path.parent)\n", ""
+    ),
     "end_of_an_abandoned_segment_is_ignored": Mutant(
         "recovery", "            end = following.previous_end\n", "            pass\n"
     ),
     "body_is_not_verified": Mutant("segment", "fmt.crc_of((body,)) != header.body_crc", "False"),
-    "no_search_for_the_next_record": Mutant("segment", "        while offset < end:\n            size", "        while False:\n            size"),
-    "torn_tail_is_not_cut": Mutant("recovery", "            if segment.size > segment.end:\n", "            if False:\n"),
-    "record_after_a_hole_in_its_group_is_kept": Mutant("recovery", "                newest = safe\n", "                pass\n"),
-    "proof_of_a_cursor_is_ignored": Mutant("recovery", "(self._proven >= seq or safe is None)", "safe is None"),
+    "no_search_for_the_next_record": Mutant(
+        "segment",
+        "        while offset < end:\n            size",
+        "        while False:\n            size",
+    ),
+    "torn_tail_is_not_cut": Mutant(
+        "recovery", "            if segment.size > segment.end:\n", "            if False:\n"
+    ),
+    "record_after_a_hole_in_its_group_is_kept": Mutant(
+        "recovery", "                newest = safe\n", "                pass\n"
+    ),
+    "proof_of_a_cursor_is_ignored": Mutant(
+        "recovery", "(self._proven >= seq or safe is None)", "safe is None"
+    ),
     "seq_is_given_twice": Mutant("opening", "return found, newest + 1", "return found, newest"),
     "cursor_is_not_synced": Mutant("cursor", "        self._fs.fdatasync(self._fd)\n", ""),
     "cursor_has_one_slot": Mutant("cursor", "SLOTS[generation % 2]", "SLOTS[0]"),
     "cursor_is_not_verified": Mutant(
         "cursor", "if google_crc32c.value(raw[:-4]) != crc or owner != queue:", "if False:"
     ),
-    "ack_of_an_unread_batch_is_one_too_far": Mutant("consumer", "if found.header.seq > seq:", "if found.header.seq > seq + 1:"),
-}  # fmt: skip
+    "ack_of_an_unread_batch_is_one_too_far": Mutant(
+        "consumer", "if found.header.seq > seq:", "if found.header.seq > seq + 1:"
+    ),
+}
 
 
 class _Loader(SourceFileLoader):
@@ -103,7 +130,8 @@ class _Finder(MetaPathFinder):
         if fullname != f"api2db.spool.{self._mutant.module}":
             return None
         spec = PathFinder.find_spec(fullname, path)
-        assert spec is not None and spec.origin is not None
+        assert spec is not None
+        assert spec.origin is not None
         loader = _Loader(fullname, spec.origin)
         loader.mutant = self._mutant
         spec.loader = loader

@@ -22,7 +22,7 @@ def placed(record: Record, seq: int = 7) -> tuple[Header, bytes, bytes]:
     header = body.header(
         seq=seq,
         group=64,
-        id="00112233445566778899aabbccddeeff",
+        batch_id="00112233445566778899aabbccddeeff",
         timestamp_ns=11,
         enqueued_ns=12,
         before=Totals(3, 40, 500),
@@ -80,7 +80,7 @@ def test_only_long_parts_are_compressed() -> None:
     assert small.flags & (fmt.ZSTD_PAYLOAD | fmt.ZSTD_STATE) == 0
     large = Record(rows(*range(10_000)), b"x" * 100_000)
     header, _, body = placed(large)
-    assert header.flags & fmt.ZSTD_PAYLOAD and header.flags & fmt.ZSTD_STATE
+    assert header.flags == fmt.ZSTD_PAYLOAD | fmt.ZSTD_STATE
     assert len(body) < 60_000
     assert fmt.state_of(header, body) == large.state
     assert fmt.decode(header, body).rows.num_rows == 10_000
