@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -11,7 +10,9 @@ from pydantic import ValidationError
 
 from api2db.app import document as yaml_file
 from api2db.app.interpolation import Interpolation
-from api2db.app.model import MODELS, AuthModel, CollectorModel, RootModel, StreamModel, bind
+from api2db.app.field import bind
+from api2db.app.mistakes import at, mistakes, references, without
+from api2db.app.model import AuthModel, CollectorModel, RootModel, StreamModel
 from api2db.app.quantity import duration
 from api2db.app.settings import (
     CollectorConfig,
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from pydantic_core import ErrorDetails
-
-    from api2db.app.document import Document, Place
 
 __all__ = ["CollectorConfig", "Config", "duration", "json_schema", "load"]
 
@@ -54,20 +52,20 @@ def load(path: Path, env: Mapping[str, str]) -> Config:
     interpolation = Interpolation(folder, env)
     value = interpolation.apply(document.value)
     problems = list(document.problems)
-    problems += [_at(document, place, text) for place, text in interpolation.problems]
+    problems += [at(document, place, text) for place, text in interpolation.problems]
     unset = {place for place, _ in interpolation.problems}
     model = None
     if not isinstance(value, dict):
         problems.append((1, "the file must be a mapping with 'streams' and 'collectors'"))
     else:
-        problems += _references(value, document)
+        problems += references(value, document)
         try:
             model = RootModel.model_validate(_inherit(value))
         except ValidationError as exc:
-            problems += _mistakes(exc, value, document, unset)
+            problems += mistakes(exc, value, document, unset)
     if problems or model is None:
         lines = (f"{path}:{line}: {text}" for line, text in sorted(set(problems)))
-        raise ConfigError(_without("\n".join(lines), interpolation.secrets))
+        raise ConfigError(without("\n".join(lines), interpolation.secrets))
     return _settings(model, path, folder, interpolation.secrets)
 
 
@@ -90,9 +88,6 @@ def _spell(shape: dict[str, Any], key: str, **allowed: object) -> None:
     """Say what *key* may hold, in place of what the model makes of it."""
     properties = shape["properties"]
     properties[key] = {"description": properties[key]["description"], **allowed}
-
-
-# -- mistakes ----------------------------------------------------------------------
 
 
 def _inherit(value: dict[str, Any]) -> dict[str, Any]:
@@ -120,108 +115,6 @@ def _merge(shared: dict[str, Any], collector: dict[str, Any]) -> dict[str, Any]:
         if isinstance(shared.get(key), dict) and isinstance(collector.get(key), dict):
             result[key] = {**shared[key], **collector[key]}
     return result
-
-
-def _at(document: Document, place: Place, text: str) -> tuple[int, str]:
-    where = ".".join(map(str, place))
-    return document.line(place), f"{where}: {text}" if where else text
-
-
-def _mistakes(
-    error: ValidationError, value: Any, document: Document, unset: set[Place]
-) -> Iterator[tuple[int, str]]:
-    for detail in error.errors(include_url=False, include_input=False):
-        place = _place(detail, value)
-        if place in unset:
-            continue  # said already, and better
-        yield _at(document, _written(place, value), _text(detail, place))
-
-
-def _place(detail: ErrorDetails, value: Any) -> Place:
-    """Return the place of a mistake, without pydantic's names for the branches of a union."""
-    place: list[str | int] = []
-    for step in detail["loc"]:
-        name = "schema" if step == "schema_" else step
-        known = isinstance(value, dict) and name in value
-        known = known or (isinstance(value, list) and isinstance(name, int) and name < len(value))
-        if known:
-            value = value[name]
-        elif place and not isinstance(value, dict):
-            continue
-        else:
-            value = None
-        place.append("" if name == "[key]" else name)
-    return tuple(step for step in place if step != "")
-
-
-def _written(place: Place, value: Any) -> Place:
-    """Return where an inherited mistake was written: in `defaults`."""
-    if len(place) >= 3 and place[0] == "collectors":
-        collector = value["collectors"].get(place[1])
-        defaults = value.get("defaults")
-        if isinstance(collector, dict) and isinstance(defaults, dict):
-            if place[2] not in collector and place[2] in defaults:
-                return ("defaults", *place[2:])
-    return place
-
-
-def _text(detail: ErrorDetails, place: Place) -> str:
-    kind, text = detail["type"], detail["msg"]
-    if kind == "extra_forbidden":
-        return "unknown key" + _did_you_mean(place)
-    if kind == "missing":
-        return "this key is missing"
-    if kind == "value_error":
-        return text.removeprefix("Value error, ")
-    if kind in ("model_type", "dict_type", "model_attributes_type"):
-        return "write a mapping here"
-    if kind == "too_short":
-        return "must not be empty"
-    return text[0].lower() + text[1:]
-
-
-def _did_you_mean(place: Place) -> str:
-    parent = place[:-1]
-    for pattern, model in MODELS.items():
-        if len(pattern) == len(parent) and all(
-            want in ("*", have) for want, have in zip(pattern, parent, strict=True)
-        ):
-            known = [field.alias or name for name, field in model.model_fields.items()]
-            near = difflib.get_close_matches(str(place[-1]), known, 1, 0.6)
-            return f", did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}"
-    return ""
-
-
-def _references(value: dict[str, Any], document: Document) -> Iterator[tuple[int, str]]:
-    """Yield what is wrong between one part of the file and another."""
-    streams = _mapping(value.get("streams"))
-    for name, collector in _mapping(value.get("collectors")).items():
-        columns = _mapping(_mapping(collector).get("columns"))
-        for stream, to in _mapping(_mapping(collector).get("to")).items():
-            place = ("collectors", name, "to", stream)
-            if stream not in streams:
-                near = difflib.get_close_matches(str(stream), streams, 1, 0.6)
-                hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(streams)}"
-                yield _at(document, place, f"there is no stream {stream!r}; {hint}")
-            keys = _mapping(to).get("upsert") or []
-            if keys and "local" in _mapping(streams.get(stream)):
-                text = "local files have no upsert; leave it out"
-                yield _at(document, (*place, "upsert"), text)
-            for key in [keys] if isinstance(keys, str) else keys:
-                if columns and key not in columns:
-                    text = f"there is no column {key!r} in 'columns'"
-                    yield _at(document, (*place, "upsert"), text)
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _without(text: str, secrets: set[str]) -> str:
-    """Return *text* without the values that were put in and would be quoted in it."""
-    for secret in secrets:
-        text = text.replace(repr(secret), "'***'")
-    return text
 
 
 # -- settings ----------------------------------------------------------------------

@@ -1,0 +1,182 @@
+"""What a single value of config.yaml may be: pydantic types, each with its check."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import jmespath
+from jmespath.exceptions import JMESPathError
+from pydantic import BeforeValidator, WithJsonSchema
+
+from api2db.app.quantity import duration, size
+from api2db.files.layout import NAME
+
+TYPES = ("int", "float", "bool", "str", "datetime", "date", "decimal", "json")
+_NOT_YET = "is not supported yet in this version"
+
+
+def _jmespath(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            jmespath.compile(value)
+        except JMESPathError as exc:
+            reason = str(exc).splitlines()[0].removesuffix(", for expression:").rstrip(":")
+            raise ValueError(f"not a JMESPath expression: {reason}") from exc
+    return value
+
+
+def _name(value: object) -> object:
+    if isinstance(value, str) and NAME.fullmatch(value) is None:
+        raise ValueError("a name has 1 to 63 of a-z, 0-9, '_' and '-', and begins with a letter")
+    return value
+
+
+def _web(value: object) -> object:
+    if isinstance(value, str):
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("write a URL that begins with http:// or https://")
+        _port(value)
+    return value
+
+
+def _port(url: str) -> None:
+    try:
+        _ = urlsplit(url).port
+    except ValueError as exc:  # its own message would show what stands there: half a password
+        raise ValueError("the port of the URL is no number from 0 to 65535") from exc
+
+
+def _target(value: object) -> object:
+    if isinstance(value, str):
+        scheme = value.partition(":")[0].partition("+")[0]
+        if not re.match(r"[A-Za-z][\w+.-]*:", value):
+            raise ValueError("write a URL such as postgresql://user@host/db or sqlite:///file.db")
+        if scheme in ("mysql", "mariadb", "duckdb"):
+            raise ValueError(f"{scheme} {_NOT_YET}; there are postgresql and sqlite")
+        if scheme not in ("postgresql", "postgres", "sqlite"):
+            raise ValueError("unknown kind of target; there are postgresql and sqlite")
+        _port(value)
+    return value
+
+
+def _cron(value: object) -> object:
+    if isinstance(value, str):
+        from apscheduler.triggers.cron import CronTrigger  # slow to import, seldom needed
+
+        try:
+            CronTrigger.from_crontab(value)
+        except ValueError as exc:
+            raise ValueError(f"not a cron expression of five fields: {exc}") from exc
+    return value
+
+
+def _scalar(value: object) -> object:
+    if not isinstance(value, (str, int, float)):
+        raise ValueError("write a text, a number, true or false")
+    return value
+
+
+def _scalars(value: object) -> object:
+    if isinstance(value, list):
+        return [_scalar(item) for item in value]
+    if not isinstance(value, (str, int, float)):
+        raise ValueError("write a text, a number, true, false, or a list of them")
+    return value
+
+
+def _count(value: object) -> object:
+    if isinstance(value, (bool, float)):
+        raise ValueError("write a whole number")
+    return value
+
+
+def _format(value: object) -> object:
+    if value in ("json", "csv", "pickle"):
+        raise ValueError(f"{value} {_NOT_YET}; there is parquet")
+    return value
+
+
+def _mode(value: object) -> object:
+    if value in ("update", "replace"):
+        raise ValueError(f"{value} {_NOT_YET}; there is shard")
+    return value
+
+
+def _absent(value: object) -> object:
+    raise ValueError(_NOT_YET)
+
+
+def column(value: object) -> object:
+    """Return the mapping that a type alone, ``name: int``, stands for."""
+    if isinstance(value, str):
+        if value not in TYPES:
+            raise ValueError(f"unknown type {value!r}; there are {', '.join(TYPES)}")
+        return {"type": value}
+    return value
+
+
+def _keys(value: object) -> object:
+    keys = [value] if isinstance(value, str) else value
+    if keys is not None and not (isinstance(keys, list) and all(isinstance(k, str) for k in keys)):
+        raise ValueError("write the name of a column, or a list of names")
+    return keys
+
+
+def _attempts(value: object) -> object:
+    if value is not None:
+        raise ValueError(f"{_NOT_YET}: what a target cannot take waits in the spool, in order")
+    return value
+
+
+def bind(text: str) -> tuple[str, int]:
+    """Return host and port of ``host:port``; ValueError if it is none."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535 or not host:
+        raise ValueError("write host:port, such as 127.0.0.1:8282")
+    return host.strip("[]"), int(port)
+
+
+def _bind(value: object) -> object:
+    if isinstance(value, str):
+        bind(value)
+    return value
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach *host*."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(duration),
+    WithJsonSchema({"type": ["string", "number"], "examples": ["30s", "200ms", "5m", "1h", 10]}),
+]
+Size = Annotated[
+    int,
+    BeforeValidator(size),
+    WithJsonSchema({"type": ["string", "integer"], "examples": ["256MB", "10GB", "1GiB"]}),
+]
+JmesPath = Annotated[str, BeforeValidator(_jmespath)]
+Name = Annotated[str, BeforeValidator(_name)]
+NotYet = Annotated[Any, BeforeValidator(_absent), WithJsonSchema({"not": {}})]
+Scalar = Annotated[str | int | float | bool, BeforeValidator(_scalar)]
+Scalars = Annotated[
+    str | int | float | bool | list[str | int | float | bool], BeforeValidator(_scalars)
+]
+Count = Annotated[int, BeforeValidator(_count)]
+WebUrl = Annotated[str, BeforeValidator(_web)]
+TargetUrl = Annotated[str, BeforeValidator(_target)]
+Cron = Annotated[str, BeforeValidator(_cron)]
+Format = Annotated[Literal["parquet"], BeforeValidator(_format)]
+Mode = Annotated[Literal["shard"], BeforeValidator(_mode)]
+Keys = Annotated[list[str], BeforeValidator(_keys)]
+Attempts = Annotated[None, BeforeValidator(_attempts)]
+Bind = Annotated[str, BeforeValidator(_bind)]

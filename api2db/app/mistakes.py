@@ -1,0 +1,125 @@
+"""What is wrong with a configuration, as lines that say what to write instead."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+from api2db.app.model import MODELS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
+
+    from api2db.app.document import Document, Place
+
+
+def at(document: Document, place: Place, text: str) -> tuple[int, str]:
+    """Return the line of *place*, and *text* with *place* before it."""
+    where = ".".join(map(str, place))
+    return document.line(place), f"{where}: {text}" if where else text
+
+
+def mistakes(
+    error: ValidationError, value: Any, document: Document, unset: set[Place]
+) -> Iterator[tuple[int, str]]:
+    """
+    Yield line and text of each mistake that the models found in *value*.
+
+    Args:
+        unset: Places whose references could not be replaced: said already, and better.
+    """
+    for detail in error.errors(include_url=False, include_input=False):
+        place = _place(detail, value)
+        if place in unset:
+            continue
+        yield at(document, _written(place, value), _text(detail, place))
+
+
+def _place(detail: ErrorDetails, value: Any) -> Place:
+    """Return the place of a mistake, without pydantic's names for the branches of a union."""
+    place: list[str | int] = []
+    for step in detail["loc"]:
+        name = "schema" if step == "schema_" else step
+        known = isinstance(value, dict) and name in value
+        known = known or (isinstance(value, list) and isinstance(name, int) and name < len(value))
+        if known:
+            value = value[name]
+        elif place and not isinstance(value, dict):
+            continue
+        else:
+            value = None
+        place.append("" if name == "[key]" else name)
+    return tuple(step for step in place if step != "")
+
+
+def _written(place: Place, value: Any) -> Place:
+    """Return where an inherited mistake was written: in `defaults`."""
+    if len(place) >= 3 and place[0] == "collectors":
+        collector = value["collectors"].get(place[1])
+        defaults = value.get("defaults")
+        if isinstance(collector, dict) and isinstance(defaults, dict):
+            if place[2] not in collector and place[2] in defaults:
+                return ("defaults", *place[2:])
+    return place
+
+
+def _text(detail: ErrorDetails, place: Place) -> str:
+    kind, text = detail["type"], detail["msg"]
+    if kind == "extra_forbidden":
+        return "unknown key" + _did_you_mean(place)
+    if kind == "missing":
+        return "this key is missing"
+    if kind == "value_error":
+        return text.removeprefix("Value error, ")
+    if kind in ("model_type", "dict_type", "model_attributes_type"):
+        return "write a mapping here"
+    if kind == "too_short":
+        return "must not be empty"
+    return text[0].lower() + text[1:]
+
+
+def _did_you_mean(place: Place) -> str:
+    parent = place[:-1]
+    for pattern, model in MODELS.items():
+        if len(pattern) == len(parent) and all(
+            want in ("*", have) for want, have in zip(pattern, parent, strict=True)
+        ):
+            known = [field.alias or name for name, field in model.model_fields.items()]
+            near = difflib.get_close_matches(str(place[-1]), known, 1, 0.6)
+            return f", did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}"
+    return ""
+
+
+def references(value: dict[str, Any], document: Document) -> Iterator[tuple[int, str]]:
+    """Yield what is wrong between one part of the file and another."""
+    streams = _mapping(value.get("streams"))
+    for name, collector in _mapping(value.get("collectors")).items():
+        columns = _mapping(_mapping(collector).get("columns"))
+        for stream, to in _mapping(_mapping(collector).get("to")).items():
+            place = ("collectors", name, "to", stream)
+            if stream not in streams:
+                near = difflib.get_close_matches(str(stream), streams, 1, 0.6)
+                hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(streams)}"
+                yield at(document, place, f"there is no stream {stream!r}; {hint}")
+            keys = _mapping(to).get("upsert") or []
+            if keys and "local" in _mapping(streams.get(stream)):
+                text = "local files have no upsert; leave it out"
+                yield at(document, (*place, "upsert"), text)
+            for key in [keys] if isinstance(keys, str) else keys:
+                if columns and key not in columns:
+                    text = f"there is no column {key!r} in 'columns'"
+                    yield at(document, (*place, "upsert"), text)
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def without(text: str, secrets: set[str]) -> str:
+    """Return *text* without the values that were put in and would be quoted in it."""
+    for secret in secrets:
+        text = text.replace(repr(secret), "'***'")
+    return text
