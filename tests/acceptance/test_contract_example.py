@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = [
+    pytest.mark.backend("postgresql"),
     pytest.mark.skipif(binaries() is None, reason="no PostgreSQL server here"),
     pytest.mark.timeout(120),
 ]

@@ -17,11 +17,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
 
 EVENT_COLUMNS = ("id", "updated_at", "kind", "amount", "quantity", "paid", "details", "note")
 STATE_COLUMNS = ("id", "version", "updated", "label", "score", "open")

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.mark.slow
+@pytest.mark.backend("postgresql")
+@pytest.mark.backend("sqlite")
+@pytest.mark.backend("parquet")
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("markers", [True, False], ids=["promise", "control without markers"])
 def test_kills_neither_lose_nor_double_a_row(

@@ -101,7 +101,8 @@ def test_following_the_pages_gives_every_event_once(api: Server) -> None:
     held: Events = api.RequestHandlerClass.api.events  # type: ignore[attr-defined]
     for _ in range(95):
         held.add()
-    got, cursor = [], ""
+    got: list[dict[str, Any]] = []
+    cursor: str | None = ""
     while cursor is not None:
         page = _get(api, f"/events?cursor={cursor}" if cursor else "/events")
         got += page["data"]
