@@ -51,7 +51,6 @@ _LOGIN = (
     "certificate",
     "invalid connection option",
     "invalid value for parameter",
-    "could not translate host name",
 )
 
 

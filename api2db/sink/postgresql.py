@@ -75,6 +75,7 @@ _CHANGED = (
     psycopg.errors.UndefinedColumn,
     psycopg.errors.DuplicateTable,
     psycopg.errors.DuplicateColumn,
+    psycopg.errors.DuplicateObject,
     psycopg.errors.UniqueViolation,
     psycopg.errors.InternalError_,
 )
@@ -82,7 +83,7 @@ _STAGE = "pg_temp._api2db_stage"
 #: Kinds whose values are equal in PostgreSQL only if they are in Arrow.
 _PLAIN_KEYS = frozenset({"int", "bool", "str", "datetime", "date"})
 # First and last instant and day that PostgreSQL has, in microseconds and days since 1970.
-_INSTANTS = (-210_866_803_200_000_000, 9_224_318_015_999_999_999)
+_INSTANTS = (-210_866_803_200_000_000, 2**63 - 1)
 _DAYS = (-2_440_588, 2_145_042_541)
 #: A ``\\u0000`` whose backslash is not itself escaped.
 _JSON_NUL = r"(^|[^\\])(\\\\)*\\u0000"

@@ -41,8 +41,19 @@ class Backend(ABC):
         sink.open()
         return sink
 
-    @abstractmethod
     def closed_sink(self, delivery: Delivery) -> Sink:
+        """Return a sink that is not open; `close` closes it."""
+        sink = self._make(delivery)
+        self.__dict__.setdefault("made", []).append(sink)
+        return sink
+
+    def close(self) -> None:
+        """Close all sinks."""
+        for sink in self.__dict__.get("made", ()):
+            sink.close()
+
+    @abstractmethod
+    def _make(self, delivery: Delivery) -> Sink:
         """Return a sink that is not open."""
 
     @abstractmethod
@@ -67,7 +78,7 @@ class PostgresBackend(Backend):
         self.server = server
         self.url = server.create_database(f"d{uuid.uuid4().hex[:12]}")
 
-    def closed_sink(self, delivery: Delivery) -> Sink:
+    def _make(self, delivery: Delivery) -> Sink:
         """Return a sink that is not open."""
         return make_sink(self.url, None, delivery, base=self.server.folder)
 
@@ -115,7 +126,7 @@ class SqliteBackend(Backend):
         self.folder = folder
         self.path = folder / "t.db"
 
-    def closed_sink(self, delivery: Delivery) -> Sink:
+    def _make(self, delivery: Delivery) -> Sink:
         """Return a sink that is not open."""
         return make_sink("sqlite:///t.db", None, delivery, base=self.folder)
 
@@ -165,7 +176,7 @@ class LocalBackend(Backend):
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "shards"
 
-    def closed_sink(self, delivery: Delivery) -> Sink:
+    def _make(self, delivery: Delivery) -> Sink:
         """Return a sink that is not open."""
         return make_sink(None, self.folder, delivery, base=self.folder)
 

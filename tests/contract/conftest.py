@@ -37,15 +37,19 @@ def _backend(name: str, request: pytest.FixtureRequest, folder: Path) -> Backend
 
 
 @pytest.fixture(params=BACKENDS)
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     """Every target in turn."""
-    return _backend(request.param, request, tmp_path)
+    backend = _backend(request.param, request, tmp_path)
+    yield backend
+    backend.close()
 
 
 @pytest.fixture(params=["postgresql", "sqlite"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     """Every target that speaks SQL in turn."""
-    return _backend(request.param, request, tmp_path)
+    backend = _backend(request.param, request, tmp_path)
+    yield backend
+    backend.close()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
