@@ -278,6 +278,8 @@ def _decode_odd(rows: Rows, i: int) -> Any:
         return _decode_far(rows.raws[i])
     except RecursionError:
         rows.dead[i] = "the row is nested too deeply"
+    except UnicodeDecodeError:
+        rows.dead[i] = "the row is not UTF-8"
     except ValueError as exc:
         reason = str(exc).removeprefix("JSON is malformed: ")
         rows.dead[i] = f"the row is not JSON: {reason}"
