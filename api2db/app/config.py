@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -9,8 +10,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from pydantic import ValidationError
 
 from api2db.app import document as yaml_file
-from api2db.app.interpolation import Interpolation
 from api2db.app.field import bind
+from api2db.app.interpolation import Interpolation
 from api2db.app.mistakes import at, mistakes, references, without
 from api2db.app.model import AuthModel, CollectorModel, RootModel, StreamModel
 from api2db.app.quantity import duration
@@ -226,6 +227,4 @@ def _header(value: object) -> str:
 
 def _quoted(name: str) -> str:
     """Return the JMESPath of the key *name*, whatever characters it has."""
-    import json
-
     return json.dumps(name)

@@ -104,6 +104,7 @@ class _Builder:
                 self._document.lines[(*place, i)] = item.start_mark.line + 1
                 items.append(self.build(item, (*place, i)))
             return items
+        assert isinstance(node, yaml.ScalarNode)
         return self._scalar(node, place)
 
     def _scalar(self, node: yaml.ScalarNode, place: Place) -> Any:

@@ -106,7 +106,7 @@ def _mode(value: object) -> object:
     return value
 
 
-def _absent(value: object) -> object:
+def _absent(_value: object) -> object:
     raise ValueError(_NOT_YET)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from api2db.app.document import Place
 
@@ -92,4 +92,4 @@ class Interpolation:
             )
         if os.sep in name:
             raise LookupError(f"{name!r} cannot be the name of a credential")
-        return self._file(os.path.join(folder, name))
+        return self._file(str(Path(folder, name)))

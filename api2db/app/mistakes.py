@@ -28,8 +28,7 @@ def mistakes(
     """
     Yield line and text of each mistake that the models found in *value*.
 
-    Args:
-        unset: Places whose references could not be replaced: said already, and better.
+    The places in *unset* are left out: their references could not be replaced, which is said.
     """
     for detail in error.errors(include_url=False, include_input=False):
         place = _place(detail, value)
@@ -60,9 +59,9 @@ def _written(place: Place, value: Any) -> Place:
     if len(place) >= 3 and place[0] == "collectors":
         collector = value["collectors"].get(place[1])
         defaults = value.get("defaults")
-        if isinstance(collector, dict) and isinstance(defaults, dict):
-            if place[2] not in collector and place[2] in defaults:
-                return ("defaults", *place[2:])
+        mappings = isinstance(collector, dict) and isinstance(defaults, dict)
+        if mappings and place[2] not in collector and place[2] in defaults:
+            return ("defaults", *place[2:])
     return place
 
 

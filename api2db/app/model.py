@@ -225,7 +225,7 @@ class StatusModel(Model):
 
 
 class RootModel(Model):
-    """config.yaml"""
+    """The whole of config.yaml."""
 
     streams: dict[Name, StreamModel] = Field(min_length=1, description="Targets, by name.")
     collectors: dict[Name, CollectorModel] = Field(min_length=1, description="APIs, by name.")

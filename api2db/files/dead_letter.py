@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
-from api2db.files.atomic import atomic_write
+from api2db.files.atomic import atomic_write, make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +36,7 @@ class DeadLetters:
 
         Args:
             name: The same for every replay of the same batch or page.
+            rows: The rows, each with its reason.
             origin: What every line repeats, such as the batch's id and the time.
 
         Raises:
@@ -49,16 +50,18 @@ class DeadLetters:
             )
             for row in rows
         )
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self._folder)
         with atomic_write(self._folder / f"{name}.jsonl") as file:
             for line in lines:
                 file.write(line.encode("utf-8", "backslashreplace") + b"\n")
 
     def count(self) -> int:
         """Return how many rows are kept. Reads the files."""
-        return sum(
-            sum(1 for _ in path.open("rb")) for path in sorted(self._folder.glob("*.jsonl"))
-        )
+        rows = 0
+        for path in self._folder.glob("*.jsonl"):
+            with path.open("rb") as file:
+                rows += sum(1 for _ in file)
+        return rows
 
 
 class DeadBodies:
@@ -78,7 +81,7 @@ class DeadBodies:
         Raises:
             OSError: It could not be kept.
         """
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self._folder)
         path = self._folder / f"{hashlib.sha256(body).hexdigest()[:16]}.body"
         with atomic_write(path) as file:
             file.write(body[:BODY_BYTES])

@@ -132,7 +132,7 @@ def test_columns(tmp_path: Path) -> None:
         read(
             tmp_path,
             SMALL
-            % "    columns: { a-b: int, n: { path: x.y, type: str, default: '-', required: true } }",
+            % "    columns: { a-b: int, n: { path: x.y, type: str, default: d, required: true } }",
         )
         .collectors["c"]
         .columns
@@ -140,7 +140,7 @@ def test_columns(tmp_path: Path) -> None:
     assert columns is not None
     first, second = columns
     assert (first.name, first.type, first.path, first.required) == ("a-b", "int", '"a-b"', False)
-    assert (second.path, second.type, second.default) == ("x.y", "str", "-")
+    assert (second.path, second.type, second.default) == ("x.y", "str", "d")
     assert second.required
 
 
@@ -237,14 +237,20 @@ collectors:
 status: { bind: "0.0.0.0:80" }
 """
     assert mistakes(tmp_path, text) == [
-        "config.yaml:2: streams.pg.url: the variable PG_DSN is not set;"
-        " export it, or write ${PG_DSN:-default}",
-        "config.yaml:3: streams.Big: a name has 1 to 63 of a-z, 0-9, '_' and '-',"
-        " and begins with a letter",
+        (
+            "config.yaml:2: streams.pg.url: the variable PG_DSN is not set;"
+            " export it, or write ${PG_DSN:-default}"
+        ),
+        (
+            "config.yaml:3: streams.Big: a name has 1 to 63 of a-z, 0-9, '_' and '-',"
+            " and begins with a letter"
+        ),
         "config.yaml:6: collectors.orders.evry: unknown key, did you mean 'every'?",
         "config.yaml:7: collectors.orders.get: write a URL that begins with http:// or https://",
-        "config.yaml:8: collectors.orders.retries: input should be a valid integer,"
-        " unable to parse string as an integer",
+        (
+            "config.yaml:8: collectors.orders.retries: input should be a valid integer,"
+            " unable to parse string as an integer"
+        ),
         "config.yaml:10: collectors.orders.to.pgg: there is no stream 'pgg'; did you mean 'pg'?",
         "config.yaml:11: collectors.two: give either 'every' or 'cron', here or in 'defaults'",
         "config.yaml:12: collectors.three.get: this key is missing",
@@ -263,13 +269,17 @@ status: { bind: "0.0.0.0:80" }
         ("max_pages: 0", "max_pages: input should be greater than or equal to 1"),
         (
             "rows: 'data[['",
-            "rows: not a JMESPath expression: Expecting: star, got: lbracket:"
-            ' Parse error at column 5, token "[" (LBRACKET)',
+            (
+                "rows: not a JMESPath expression: Expecting: star, got: lbracket:"
+                ' Parse error at column 5, token "[" (LBRACKET)'
+            ),
         ),
         (
             "columns: { a: integer }",
-            "columns.a: unknown type 'integer';"
-            " there are int, float, bool, str, datetime, date, decimal, json",
+            (
+                "columns.a: unknown type 'integer';"
+                " there are int, float, bool, str, datetime, date, decimal, json"
+            ),
         ),
         ("columns: { a: { path: x } }", "columns.a.type: this key is missing"),
         (

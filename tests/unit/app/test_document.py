@@ -99,7 +99,7 @@ def test_not_text(tmp_path: Path) -> None:
 
 def test_no_file(tmp_path: Path) -> None:
     """A file that is missing, or a folder, is named."""
-    with pytest.raises(ConfigError, match="nothing.yaml: there is no such file; name one"):
+    with pytest.raises(ConfigError, match=r"nothing.yaml: there is no such file; name one"):
         read(tmp_path / "nothing.yaml")
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
         read(tmp_path)

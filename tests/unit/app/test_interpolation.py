@@ -70,8 +70,10 @@ def test_credential(tmp_path: Path) -> None:
         ("${A", "'${' without its '}'; write $${ for the text '${'"),
         (
             "${A-b}",
-            "${A-b} is not a reference; write ${NAME}, ${NAME:-default},"
-            " ${file:PATH} or ${cred:NAME}",
+            (
+                "${A-b} is not a reference; write ${NAME}, ${NAME:-default},"
+                " ${file:PATH} or ${cred:NAME}"
+            ),
         ),
     ],
 )

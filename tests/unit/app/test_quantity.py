@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from api2db.app.quantity import duration, size
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "": 1.0}
 BYTES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "GiB": 2**30}
@@ -26,7 +28,7 @@ def test_duration(written: str | float, seconds: float) -> None:
     assert duration(written) == pytest.approx(seconds)
 
 
-@given(st.integers(1, 10**6), st.sampled_from(sorted(SECONDS)))
+@given(st.integers(1, 365_000), st.sampled_from(sorted(SECONDS)))
 def test_any_duration(count: int, unit: str) -> None:
     """A whole number and a unit is their product."""
     assert math.isclose(duration(f"{count}{unit}"), count * SECONDS[unit])
