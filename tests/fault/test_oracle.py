@@ -126,6 +126,7 @@ def test_a_refused_cursor_is_410(api: Server) -> None:
     api.RequestHandlerClass.api.control({"refuse": True})  # type: ignore[attr-defined]
     with pytest.raises(urllib.error.HTTPError) as refused:
         _get(api, first["next"])
+    refused.value.close()
     assert refused.value.code == 410
 
 
