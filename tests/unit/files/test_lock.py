@@ -86,19 +86,21 @@ def test_children_do_not_inherit(tmp_path: Path) -> None:
     path = tmp_path / "LOCK"
     lock = Lock(path)
     lock.acquire()
-    child = subprocess.Popen(
-        [sys.executable, "-c", "import sys; sys.stdin.read()"],
+    program = "import sys; print('up', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
         stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         close_fds=False,
-    )
-    try:
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"up\n"
         lock.release()
         again = Lock(path)
         again.acquire()
         again.release()
-    finally:
+        assert child.poll() is None
         child.kill()
-        child.communicate()
 
 
 def test_owner_only(tmp_path: Path) -> None:
