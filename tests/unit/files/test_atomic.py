@@ -46,7 +46,7 @@ def test_error(tmp_path: Path) -> None:
     """After an error the old file is as it was, and nothing else is left."""
     path = tmp_path / "x"
     path.write_bytes(b"old")
-    with pytest.raises(ZeroDivisionError), atomic_write(path) as file:  # noqa: PT012
+    with pytest.raises(ZeroDivisionError), atomic_write(path) as file:
         file.write(b"new")
         _ = 1 // 0
     assert path.read_bytes() == b"old"
