@@ -33,10 +33,11 @@ def make_sink(url: str | None, local: Path | None, delivery: Delivery, *, base: 
         ConfigError: The kind of target is unknown, or its driver is not installed.
     """
     if local is not None:
-        from api2db.sink.local import LocalSink
+        from api2db.sink.local import LocalSink  # noqa: PLC0415 -- brings the Parquet reader
 
         return LocalSink(local, delivery)
-    assert url is not None
+    if url is None:
+        raise ConfigError(f"streams.{delivery.stream}: neither a url nor a folder")
     scheme = url.partition(":")[0].partition("+")[0].lower()
     if scheme not in _SCHEMES:
         known = ", ".join(sorted({module for module, _, _ in _SCHEMES.values()}))

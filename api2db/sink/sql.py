@@ -39,6 +39,8 @@ logger = logging.getLogger(__name__)
 
 #: The table of the markers, in the connection's own schema.
 LEDGER = "_api2db_batches"
+#: How often a load is planned anew because others change the table at the same time.
+REPLANS = 5
 
 
 class SqlSink(SqlTable, Sink):
@@ -69,19 +71,18 @@ class SqlSink(SqlTable, Sink):
         full = [batch for batch in batches if batch.rows.num_rows]
         reject(full, null_keys(full, self.delivery.upsert))
         with self._edge():
-            try:
-                return self._attempt(batches, forget, commit=commit)
-            except Stale as exc:
-                self._undo()
-                fields = {"table": self.delivery.table, "how": str(exc)}
-                logger.warning("table_changed", extra=fields)
-            try:
-                return self._attempt(batches, forget, commit=commit)
-            except Stale as exc:
-                raise SinkMisconfigured(
-                    f"the table {self.delivery.table} changes while rows are written: {exc}",
-                    hint="stop what alters it",
-                ) from exc
+            for _ in range(REPLANS):
+                try:
+                    return self._attempt(batches, forget, commit=commit)
+                except Stale as exc:
+                    self._undo()
+                    how = str(exc)
+                    fields = {"table": self.delivery.table, "how": how}
+                    logger.warning("table_changed", extra=fields)
+            raise SinkMisconfigured(
+                f"the table {self.delivery.table} changes again and again: {how}",
+                hint="stop what alters it",
+            )
 
     def landed(self) -> frozenset[str]:
         """Return the ids of this delivery's batches that have a marker."""

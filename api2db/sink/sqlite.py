@@ -39,8 +39,10 @@ BUSY = 10.0
 _TEXT = frozenset({"str", "datetime", "date", "decimal", "json"})
 #: What the statements hold by which we make a table, beside quoted names.
 _OURS = frozenset(
-    ("create", "table", "if", "not", "exists", "primary", "key")
-    + ("text", "integer", "real", "boolean")
+    {
+        *("create", "table", "if", "not", "exists", "primary", "key"),
+        *("text", "integer", "real", "boolean"),
+    }
 )
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _WORD = re.compile(r"\w+")

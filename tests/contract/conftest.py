@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BACKENDS = ("postgresql", "sqlite", "local")
+PARAMS = [pytest.param(name, marks=pytest.mark.backend(name)) for name in BACKENDS]
 _ran: set[str] = set()
 
 
@@ -36,7 +37,7 @@ def _backend(name: str, request: pytest.FixtureRequest, folder: Path) -> Backend
     return SqliteBackend(folder) if name == "sqlite" else LocalBackend(folder)
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=PARAMS)
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     """Every target in turn."""
     backend = _backend(request.param, request, tmp_path)
@@ -44,7 +45,7 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]
     backend.close()
 
 
-@pytest.fixture(params=["postgresql", "sqlite"])
+@pytest.fixture(params=PARAMS[:2])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     """Every target that speaks SQL in turn."""
     backend = _backend(request.param, request, tmp_path)

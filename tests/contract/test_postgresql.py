@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
     from api2db.sink.postgresql import PostgresSink
 
+pytestmark = pytest.mark.backend("postgresql")
+
 
 @pytest.fixture
 def target(postgres: Postgres) -> Iterator[PostgresBackend]:
@@ -105,7 +107,7 @@ def test_a_connection_that_fails(postgres: Postgres, url: str, kind: type[SinkEr
 def test_many_sinks_open_a_new_database_at_once(target: PostgresBackend) -> None:
     """Whoever makes the marker table and the target first, the others go on with it."""
     start = threading.Barrier(6)
-    failures: list[BaseException] = []
+    failures: list[Exception] = []
 
     def run(i: int) -> None:
         try:
@@ -115,7 +117,7 @@ def test_many_sinks_open_a_new_database_at_once(target: PostgresBackend) -> None
             start.wait()
             sink.write([batch([{"id": i, f"late{i % 2}": i}])])
             sink.close()
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: BLE001  (shown by the test's thread)
             failures.append(exc)
             start.abort()
 
@@ -201,15 +203,15 @@ def test_a_commit_that_the_server_refuses_is_known(target: PostgresBackend) -> N
     assert ids(target) == [1]
 
 
-def stopped(sink: PostgresSink, call: Callable[[], object]) -> list[BaseException]:
+def stopped(sink: PostgresSink, call: Callable[[], object]) -> list[Exception]:
     """Run *call* while the sink's session is stopped; return what it raised when interrupted."""
     pid = backend_pid(sink)
-    raised: list[BaseException] = []
+    raised: list[Exception] = []
 
     def run() -> None:
         try:
             call()
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: BLE001  (shown by the test's thread)
             raised.append(exc)
 
     os.kill(pid, signal.SIGSTOP)
@@ -328,7 +330,7 @@ def test_columns_of_other_types(target: PostgresBackend) -> None:
     assert first == {
         "id": 1,
         "u": type(first["u"])(uuid),
-        "n": datetime(2024, 1, 1, 12),
+        "n": datetime(2024, 1, 1, 12),  # noqa: DTZ001 -- that is what the column holds
         "d": date(2024, 2, 29),
         "j": {"a": 1},
         "s": "abc",
@@ -426,7 +428,7 @@ def test_dates_beyond_the_calendar(target: PostgresBackend) -> None:
 
 INT = st.integers(-(2**63), 2**63 - 1)
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
-INSTANT = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30)).map(  # noqa: DTZ001
+INSTANT = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30)).map(
     lambda moment: moment.replace(tzinfo=UTC)
 )
 ROW = st.fixed_dictionaries(

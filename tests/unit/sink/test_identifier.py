@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import random
 import re
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 
 from api2db.core.errors import SinkMisconfigured
 from api2db.sink.identifier import fitted, mapped, quote
+
+if TYPE_CHECKING:
+    import random
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=90) | st.sampled_from(
     ["a", "A", "aA", "Aa", "x" * 70, "x" * 71, "é" * 40, "É" * 40, "", "\0", "a\0", "a_"]
