@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from api2db.core.batch import Batch
 
 #: Errors that need a person: the folder cannot be made or written.
-_FOLDER = frozenset({errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EROFS, errno.ENAMETOOLONG})
+_FOLDER = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EROFS, errno.ENAMETOOLONG}
+)
 
 
 class LocalSink(Sink):

@@ -330,7 +330,7 @@ def test_columns_of_other_types(target: PostgresBackend) -> None:
     assert first == {
         "id": 1,
         "u": type(first["u"])(uuid),
-        "n": datetime(2024, 1, 1, 12),  # noqa: DTZ001 -- that is what the column holds
+        "n": datetime(2024, 1, 1, 12),
         "d": date(2024, 2, 29),
         "j": {"a": 1},
         "s": "abc",

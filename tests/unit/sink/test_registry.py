@@ -1,0 +1,78 @@
+"""Facts about which sink writes to which target."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from api2db.core.errors import ConfigError
+from api2db.sink.base import Delivery
+from api2db.sink.registry import make_sink
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DELIVERY = Delivery("0" * 32, "c", "pg", "t")
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("postgresql://h/d", "sql.postgresql"),
+        ("postgres://h/d", "sql.postgresql"),
+        ("postgresql+psycopg://h/d", "sql.postgresql"),
+        ("sqlite:///x.db", "sqlite"),
+    ],
+)
+def test_a_scheme_names_the_sink(url: str, name: str, tmp_path: Path) -> None:
+    """Making a sink connects to nothing."""
+    assert make_sink(url, None, DELIVERY, base=tmp_path).name.endswith(name)
+
+
+def test_a_folder_is_for_files(tmp_path: Path) -> None:
+    """A stream with `local` writes files."""
+    assert make_sink(None, tmp_path, DELIVERY, base=tmp_path).name == "local"
+
+
+def test_an_unknown_scheme(tmp_path: Path) -> None:
+    """The error names what there is, and shows no password."""
+    with pytest.raises(ConfigError, match="postgresql, sqlite") as caught:
+        make_sink("oracle://me:s3cret@h/d", None, DELIVERY, base=tmp_path)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_table_name_that_the_target_would_cut_off(tmp_path: Path) -> None:
+    """A name of more than 63 bytes is a mistake of the configuration."""
+    delivery = Delivery("0" * 32, "c", "pg", "t" * 64)
+    with pytest.raises(ConfigError, match="63"):
+        make_sink("postgresql://h/d", None, delivery, base=tmp_path)
+
+
+def test_a_missing_driver_says_what_to_install() -> None:
+    """Without psycopg a PostgreSQL stream tells which extra brings it."""
+    code = (
+        "import sys; sys.modules['psycopg'] = None\n"
+        "from pathlib import Path\n"
+        "from api2db.sink.base import Delivery\n"
+        "from api2db.sink.registry import make_sink\n"
+        "make_sink('postgresql://h/d', None, Delivery('0' * 32, 'c', 's', 't'), base=Path())"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert "pip install 'api2db[postgresql]>=2'" in run.stderr
+
+
+def test_no_driver_is_imported_until_it_is_needed() -> None:
+    """A SQLite stream does not load the driver of another target."""
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from api2db.sink.base import Delivery\n"
+        "from api2db.sink.registry import make_sink\n"
+        "make_sink('sqlite:///x.db', None, Delivery('0' * 32, 'c', 's', 't'), base=Path())\n"
+        "assert 'psycopg' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
