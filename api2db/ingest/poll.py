@@ -162,7 +162,13 @@ class Poll:
         kept.forget_null()
         first = self._source.first(watermark.text(sent))
         return OpenPoll(
-            new_id(), first, self._next_seq, sent=sent, high=self._before.since, left=left, kept=kept
+            new_id(),
+            first,
+            self._next_seq,
+            sent=sent,
+            high=self._before.since,
+            left=left,
+            kept=kept,
         )
 
     def _value_to_send(self) -> Value:
@@ -302,7 +308,7 @@ class Poll:
         reached = {value for value in values if _reaches(value, limit)}
         for i, value in enumerate(page.since):
             # A row without a value is met in every poll, if the API always sends it.
-            if value in reached and (value is None or i not in known and i not in held):
+            if value in reached and (value is None or (i not in known and i not in held)):
                 poll.kept.add(value, page.row_hash(i))
         poll.kept.prune(lowest)
         return high
@@ -311,4 +317,3 @@ class Poll:
 def _reaches(value: Value, limit: watermark.Key | None) -> bool:
     place = watermark.key(value)
     return place is None or limit is None or place >= limit
-

@@ -110,8 +110,8 @@ class World:
     def sql(self, statement: str) -> list[tuple[Any, ...]]:
         """Run *statement* in the target."""
         if self.dsn.startswith("sqlite"):
-            with closing(sqlite3.connect(self.folder / "things.db", timeout=10)) as db, db:
-                return db.execute(statement).fetchall()
+            with closing(sqlite3.connect(self.folder / "things.db", timeout=10)) as file, file:
+                return file.execute(statement).fetchall()
         with psycopg.connect(self.dsn) as db:
             done = db.execute(statement)
             return done.fetchall() if done.description else []
@@ -386,6 +386,27 @@ def test_the_daemon_goes_on_when_the_api_is_mended(world: World) -> None:
         world.status(healthy=True)
     finally:
         assert ended(daemon) == 0
+    assert world.landed() == Counter(range(1, 7))
+
+
+@pytest.mark.parametrize("world", ["sqlite"], indirect=True)
+def test_a_hanging_api_does_not_hold_the_end(world: World) -> None:
+    """SIGTERM ends a daemon whose request would wait for a minute; no row is lost or doubled."""
+    config = world.folder / "config.yaml"
+    config.write_text(config.read_text().replace("timeout: 2s", "timeout: 60s"))
+    world.rows = [thing(n) for n in range(1, 7)]
+    world.bad = lambda page, good: Reply(hang=True) if page == 1 else good
+    daemon = world.daemon()
+    try:
+        wait_for(lambda: len(world.api.seen) == 2, "the second page is asked for")
+    finally:
+        begun = time.monotonic()
+        code = ended(daemon)
+    assert code == 0
+    assert time.monotonic() - begun < 10
+    assert "Traceback" not in world.log()
+    world.bad = lambda page, good: good
+    world.run("run", "--once", code=0)
     assert world.landed() == Counter(range(1, 7))
 
 

@@ -44,7 +44,7 @@ class Steady(Backoff):
 
 @pytest.fixture
 def api() -> Iterator[ApiServer]:
-    """A scripted server."""
+    """Run a scripted server."""
     with ApiServer() as server:
         yield server
 
@@ -55,10 +55,22 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
+OPENED: list[HttpSource] = []
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    """Close the sources that a test made."""
+    yield
+    while OPENED:
+        OPENED.pop().close()
+
+
 def source(url: str, clock: FakeClock, **options: Any) -> HttpSource:
     """Return a source of *url* whose backoff is 1, 2, 3 … seconds."""
     options = {"timeout": 5.0, "stop": threading.Event(), "backoff": Steady(), **options}
-    return HttpSource(url, clock=clock, ssl_context=NO_TLS, **options)
+    OPENED.append(HttpSource(url, clock=clock, ssl_context=NO_TLS, **options))
+    return OPENED[-1]
 
 
 def fetch(source: HttpSource, request: Request | None = None) -> bytes:

@@ -68,7 +68,7 @@ def test_zero_is_a_cursor() -> None:
 @pytest.mark.parametrize("cursor", [True, 1.5, {"a": 1}, ["x"], b"x"])
 def test_other_values_are_no_cursor(cursor: object) -> None:
     """A cursor is a text or a whole number; the error names the path and the option."""
-    with pytest.raises(FormError, match="meta.next.*check 'pages'"):
+    with pytest.raises(FormError, match=r"meta\.next.*check 'pages'"):
         following(CURSOR, BASE, BASE, cursor)
 
 

@@ -11,6 +11,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -29,16 +30,28 @@ NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 @pytest.fixture
 def api() -> Iterator[ApiServer]:
-    """A scripted server."""
+    """Run a scripted server."""
     with ApiServer() as server:
         yield server
+
+
+OPENED: list[HttpSource] = []
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    """Close the sources that a test made."""
+    yield
+    while OPENED:
+        OPENED.pop().close()
 
 
 def source(url: str, **options: Any) -> HttpSource:
     """Return a source of *url* that tries once, unless told otherwise."""
     options = {"timeout": 10.0, "retries": 0, "clock": FakeClock(), **options}
     options = {"stop": threading.Event(), "backoff": Backoff(), **options}
-    return HttpSource(url, ssl_context=NO_TLS, **options)
+    OPENED.append(HttpSource(url, ssl_context=NO_TLS, **options))
+    return OPENED[-1]
 
 
 def fetch(http: HttpSource) -> bytes:
@@ -179,7 +192,7 @@ def test_the_deadline_is_for_the_whole_exchange(api: ApiServer, reply: Reply) ->
     """A body that comes byte by byte, or never, is cut after `timeout` seconds in all."""
     url = api.on("/rows", reply)
     began = time.monotonic()
-    with pytest.raises(SourceUnavailable, match="no complete answer within 0.3 s.*'timeout'"):
+    with pytest.raises(SourceUnavailable, match=r"no complete answer within 0\.3 s.*'timeout'"):
         fetch(source(url, timeout=0.3))
     assert 0.25 < time.monotonic() - began < 2.0
 
@@ -191,6 +204,26 @@ def test_a_server_that_accepts_and_is_silent_is_cut() -> None:
         with pytest.raises(SourceUnavailable, match=r"within 0\.3 s"):
             fetch(source(f"http://127.0.0.1:{server.getsockname()[1]}/", timeout=0.3))
         assert time.monotonic() - began < 2.0
+
+
+@pytest.mark.parametrize(
+    "part", [b"X: y\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"], ids=["heads", "1xx"]
+)
+def test_a_head_without_end_is_cut(part: bytes) -> None:
+    """Headers, or interim answers, for ever: an error by the deadline at the latest."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def flood() -> None:
+            peer, _ = server.accept()
+            with peer, suppress(OSError):
+                peer.recv(4096)
+                peer.sendall(b"HTTP/1.1 200 OK\r\n" if b": y" in part else b"")
+                while True:
+                    peer.sendall(part * 100)
+
+        threading.Thread(target=flood, daemon=True).start()
+        with pytest.raises(SourceUnavailable):
+            fetch(source(f"http://127.0.0.1:{server.getsockname()[1]}/rows", timeout=0.5))
 
 
 def test_each_try_has_its_own_deadline(api: ApiServer) -> None:
@@ -252,7 +285,9 @@ def test_a_bomb_does_not_fill_the_memory(api: ApiServer) -> None:
 # -- close -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("reply", [Reply(hang=True), Reply(ROWS, hang="body")], ids=str)
+@pytest.mark.parametrize(
+    "reply", [Reply(hang=True), Reply(ROWS, hang="body")], ids=["head", "body"]
+)
 def test_close_frees_a_read_that_hangs(api: ApiServer, reply: Reply) -> None:
     """From another thread, at once, whatever the timeout; nothing is tried again."""
     here = threading.Event()
