@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-EVENT_COLUMNS = ("id", "updated_at", "kind", "amount", "quantity", "paid", "details", "note")
+EVENT_COLUMNS = ("id", "updated_at", "kind", "amount", "quantity", "paid", "details", "note", "pad")
 STATE_COLUMNS = ("id", "version", "updated", "label", "score", "open")
 
 

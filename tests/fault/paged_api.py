@@ -1,8 +1,9 @@
 """
 A paged API that misbehaves: the source of the kill loop, in a process of its own.
 
-``python -m tests.fault.paged_api --seed N [--rate ROWS]`` prints its port and serves until
-it is killed, so it outlives every life of the daemon. Two resources, bearer token ``TOKEN``:
+``python -m tests.fault.paged_api --seed N [--rate ROWS] [--pad BYTES]`` prints its
+port and serves until it is killed, so it outlives every life of the daemon. Two resources,
+bearer token ``TOKEN``:
 
 ``GET /events?since=T[&cursor=C]``
     Rows that are only ever added, oldest first: ``{"data": [...], "meta": {"next": C}}``.
@@ -47,6 +48,7 @@ class Events:
     rng: random.Random
     rows: list[dict[str, Any]] = field(default_factory=list)
     times: list[str] = field(default_factory=list)
+    pad: int = 0
     _instant: int = 0
 
     def add(self) -> None:
@@ -71,6 +73,8 @@ class Events:
         }
         if number > 120 and number % 3 == 0:
             row["note"] = f"late key {number}"
+        if self.pad:
+            row["pad"] = self.rng.randbytes(self.pad // 2).hex()
         self.rows.append(row)
         self.times.append(row["updated_at"])
 
@@ -127,11 +131,11 @@ class States:
 class PagedApi:
     """What the API holds, what it served, and how it misbehaves; guarded by one lock."""
 
-    def __init__(self, seed: int, rate: float) -> None:
+    def __init__(self, seed: int, rate: float, pad: int = 0) -> None:
         self.rng = random.Random(seed)
         self.rate = rate
         self.lock = threading.Lock()
-        self.events = Events(random.Random(seed + 1))
+        self.events = Events(random.Random(seed + 1), pad=pad)
         self.states = States(random.Random(seed + 2))
         self.producing = True
         self.faulty = True
@@ -288,7 +292,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body[: len(body) // 2])
         self.close_connection = True
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- as inherited
+    def log_message(self, format: str, *args: object) -> None:
         """Say nothing: thousands of requests are nobody's reading."""
 
 
@@ -302,11 +306,11 @@ class Server(ThreadingHTTPServer):
         """Ignore broken connections: the client is killed all the time."""
 
 
-def serve(seed: int, rate: float, port: int = 0) -> Server:
+def serve(seed: int, rate: float, pad: int = 0) -> Server:
     """Return a server on loopback that produces already; call ``serve_forever`` on it."""
-    api = PagedApi(seed, rate)
+    api = PagedApi(seed, rate, pad)
     handler = type("BoundHandler", (Handler,), {"api": api})
-    server = Server(("127.0.0.1", port), handler)
+    server = Server(("127.0.0.1", 0), handler)
     stop = threading.Event()
     threading.Thread(target=api.produce_forever, args=(stop,), daemon=True).start()
     return server
@@ -317,9 +321,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=float, default=150.0, help="rows a second per resource")
-    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--pad", type=int, default=0, help="bytes of noise in each event")
     args = parser.parse_args()
-    server = serve(args.seed, args.rate, args.port)
+    server = serve(args.seed, args.rate, args.pad)
     print(server.server_address[1], flush=True)
     server.serve_forever()
 

@@ -64,9 +64,12 @@ def crash_points(package: Path = ROOT / "api2db") -> list[str]:
 class Api:
     """The paged API in a process of its own, steered over HTTP."""
 
-    def __init__(self, seed: int, rate: float) -> None:
+    def __init__(self, seed: int, rate: float, pad: int = 0) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.fault.paged_api", f"--seed={seed}", f"--rate={rate}"],
+            [
+                *(sys.executable, "-m", "tests.fault.paged_api"),
+                *(f"--seed={seed}", f"--rate={rate}", f"--pad={pad}"),
+            ],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,
