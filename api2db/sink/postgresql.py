@@ -26,11 +26,12 @@ from api2db.sink import pgcopy
 from api2db.sink.identifier import quote
 from api2db.sink.load import outside, where
 from api2db.sink.pgerrors import translate
+from api2db.sink.pgstage import STAGE, create_stage, read, sent_as, slices, update
 from api2db.sink.sql import LEDGER, SqlSink
 from api2db.sink.table import Stale, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from api2db.sink.base import Delivery
 
@@ -79,7 +80,6 @@ _CHANGED = (
     psycopg.errors.UniqueViolation,
     psycopg.errors.InternalError_,
 )
-_STAGE = "pg_temp._api2db_stage"
 #: Kinds whose values are equal in PostgreSQL only if they are in Arrow.
 _PLAIN_KEYS = frozenset({"int", "bool", "str", "datetime", "date"})
 # First and last instant and day that PostgreSQL has, in microseconds and days since 1970.
@@ -248,22 +248,22 @@ class PostgresSink(SqlSink):
             self._copy(f"{self.table} ({into})", columns, targets)
             return
         self._stage_rows(columns, targets)
-        values = ", ".join(_read(i, target) for i, target in enumerate(targets))
-        self._run(f"{self._insert(targets)} select {values} from {_STAGE} order by n")
+        values = ", ".join(read(i, target) for i, target in enumerate(targets))
+        self._run(f"{self._insert(targets)} select {values} from {STAGE} order by n")
 
     def _upsert(
         self, columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]
     ) -> None:
         self._stage_rows(columns, targets)
-        values = ", ".join(_read(i, target) for i, target in enumerate(targets))
+        values = ", ".join(read(i, target) for i, target in enumerate(targets))
         keys = [(i, t) for i, t in enumerate(targets) if t.name in self.delivery.upsert]
-        select = f"select {values} from {_STAGE}"
+        select = f"select {values} from {STAGE}"
         if not all(target.natural and target.kind in _PLAIN_KEYS for _, target in keys):
             # Keys that differ as sent may be one when read: 5 and 5.0, or citext.
-            read = ", ".join(_read(i, target) for i, target in keys)
-            select = f"select distinct on ({read}) {values} from {_STAGE} order by {read}, n desc"
+            shown = ", ".join(read(i, target) for i, target in keys)
+            select = f"select distinct on ({shown}) {values} from {STAGE} order by {shown}, n desc"
         names = ", ".join(quote(target.ident) for _, target in keys)
-        action = _update([t for t in targets if t.name not in self.delivery.upsert])
+        action = update([t for t in targets if t.name not in self.delivery.upsert])
         self._run(f"{self._insert(targets)} {select} on conflict ({names}) do {action}")
 
     def _insert(self, targets: Sequence[Target]) -> str:
@@ -274,16 +274,12 @@ class PostgresSink(SqlSink):
         self, columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]
     ) -> None:
         """Copy the rows into a temporary table of our types; ``n`` is their order."""
-        sent = tuple((f"c{i}", _sent_as(target)) for i, target in enumerate(targets))
+        sent = tuple((f"c{i}", sent_as(target)) for i, target in enumerate(targets))
         if sent != self._stage:
-            self._run(f"drop table if exists {_STAGE}")
-            body = ", ".join(f"{name} {kind}" for name, kind in sent)
-            self._run(
-                "create temporary table _api2db_stage"
-                f" (n bigint generated always as identity, {body}) on commit delete rows"
-            )
+            self._run(f"drop table if exists {STAGE}")
+            self._run(create_stage(sent))
             self._stage = sent
-        self._copy(f"{_STAGE} ({', '.join(name for name, _ in sent)})", columns, targets)
+        self._copy(f"{STAGE} ({', '.join(name for name, _ in sent)})", columns, targets)
 
     def _copy(
         self,
@@ -295,7 +291,7 @@ class PostgresSink(SqlSink):
         statement = sql.SQL(f"copy {into} from stdin (format binary)")
         with self._db.cursor() as cursor, cursor.copy(statement) as copy:
             copy.write(pgcopy.HEADER)
-            for rows in _slices([columns[target.name] for target in targets]):
+            for rows in slices([columns[target.name] for target in targets]):
                 copy.write(memoryview(pgcopy.encode(rows, kinds)))
             copy.write(pgcopy.TRAILER)
 
@@ -321,41 +317,3 @@ class PostgresSink(SqlSink):
             found = where(nul.combine_chunks())
             bad |= dict.fromkeys(found, f"{target.name}: PostgreSQL has no NUL in text")
         return bad
-
-
-def _sent_as(target: Target) -> str:
-    kind = "str" if target.kind == "decimal" else target.kind
-    return types.sql_type(types.arrow_type(kind), "postgresql")
-
-
-def _read(i: int, target: Target) -> str:
-    """
-    Return the SQL that reads the value of column *i* of the stage as the column's type.
-
-    Reading a text refuses what does not fit, where a cast between numbers would round. But an
-    explicit cast to ``varchar(n)`` cuts off, where an assignment refuses.
-    """
-    as_sent = target.natural and target.kind != "decimal"
-    return f"c{i}" if as_sent or target.sql.startswith("character") else f"c{i}::{target.sql}"
-
-
-def _update(rest: Sequence[Target]) -> str:
-    """Return what happens to a row whose key is there."""
-    if not rest:
-        return "nothing"
-    names = [quote(target.ident) for target in rest]
-    changes = ", ".join(f"{name} = excluded.{name}" for name in names)
-    if not all(target.natural for target in rest):
-        return f"update set {changes}"
-    # An unchanged row costs no new version. Types that are not ours may have no comparison.
-    old = ", ".join(f"existing.{name}" for name in names)
-    new = ", ".join(f"excluded.{name}" for name in names)
-    return f"update set {changes} where ({old}) is distinct from ({new})"
-
-
-def _slices(columns: Sequence[pa.ChunkedArray[Any]]) -> Iterator[list[pa.Array[Any]]]:
-    """Yield the columns a run of rows at a time, each without an inner boundary."""
-    table = pa.Table.from_arrays(list(columns), names=[str(i) for i in range(len(columns))])
-    for batch in table.to_batches():
-        if batch.num_rows:
-            yield batch.columns

@@ -33,7 +33,7 @@ def make_sink(url: str | None, local: Path | None, delivery: Delivery, *, base: 
         ConfigError: The kind of target is unknown, or its driver is not installed.
     """
     if local is not None:
-        from api2db.sink.local import LocalSink  # noqa: PLC0415 -- brings the Parquet reader
+        from api2db.sink.local import LocalSink
 
         return LocalSink(local, delivery)
     if url is None:

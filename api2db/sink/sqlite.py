@@ -7,7 +7,6 @@ columns because any other name would give a column an affinity that turns '007' 
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -22,6 +21,7 @@ from api2db.sink.identifier import quote
 from api2db.sink.load import YEARS, outside, where
 from api2db.sink.sql import LEDGER, SqlSink
 from api2db.sink.sqliteerrors import translate
+from api2db.sink.sqliterebuild import is_ours, rebuild
 from api2db.sink.table import Stale, Target
 
 if TYPE_CHECKING:
@@ -37,15 +37,6 @@ _kernel: Any = pc
 BUSY = 10.0
 #: Kinds that lie in a column as text.
 _TEXT = frozenset({"str", "datetime", "date", "decimal", "json"})
-#: What the statements hold by which we make a table, beside quoted names.
-_OURS = frozenset(
-    {
-        *("create", "table", "if", "not", "exists", "primary", "key"),
-        *("text", "integer", "real", "boolean"),
-    }
-)
-_QUOTED = re.compile(r'"(?:[^"]|"")*"')
-_WORD = re.compile(r"\w+")
 #: Text that a column of numeric affinity turns into a number: '007' into 7.
 _NUMBER = r"^\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*$"
 
@@ -94,8 +85,6 @@ class SqliteSink(SqlSink):
         self._connection = sqlite3.connect(
             self._path, timeout=BUSY, isolation_level=None, check_same_thread=False
         )
-        # SQLite's own cast of a float to text keeps 15 digits.
-        self._connection.create_function("_api2db_digits", 1, _digits, deterministic=True)
         self._run("pragma journal_mode = wal")
         self._run("pragma synchronous = full")
 
@@ -186,49 +175,11 @@ class SqliteSink(SqlSink):
         return self._run(f"select 1 from {self.table} where {far} limit 1").fetchone() is None
 
     def _alterable(self) -> bool:
-        """
-        Return whether the table is as api2db makes one.
-
-        A table is rebuilt to change a column; what a user has declared (checks, references,
-        collations ...) would not survive that.
-        """
-        query = "select sql from sqlite_master where type = 'table' and name = ? collate nocase"
-        found = self._run(query, self.delivery.table).fetchone()
-        if found is None:
-            raise Stale("it was dropped")
-        words = _WORD.findall(_QUOTED.sub("", found[0]).lower())
-        return _OURS.issuperset(words)
+        return is_ours(self._db, self.delivery.table)
 
     def _alter(self, ident: str, kind: str, wider: pa.DataType) -> None:
-        """
-        Rebuild the table with another type for one column.
-
-        SQLite cannot change a column's type. Copying the rows into a new table keeps the
-        affinity and the values in step; indexes and triggers are made again. One
-        transaction: a crash leaves the old table.
-        """
-        to = self._natural(wider)
-        rebuilt = quote(f"{self.delivery.table}_api2db_rebuilt")
         self._begin()
-        columns = self._run(f"pragma table_info({self.table})").fetchall()
-        made_again = self._run(
-            "select sql from sqlite_master where tbl_name = ? collate nocase"
-            " and type in ('index', 'trigger') and sql is not null",
-            self.delivery.table,
-        ).fetchall()
-        lines = [f"{quote(c[1])} {to if c[1] == ident else c[2]}" for c in columns]
-        keys = [quote(c[1]) for c in sorted(columns, key=lambda c: int(c[5])) if c[5]]
-        if keys:
-            lines.append(f"primary key ({', '.join(keys)})")
-        values = [
-            _converted(quote(c[1]), kind, to) if c[1] == ident else quote(c[1]) for c in columns
-        ]
-        self._run(f"create table {rebuilt} ({', '.join(lines)})")
-        self._run(f"insert into {rebuilt} select {', '.join(values)} from {self.table}")
-        self._run(f"drop table {self.table}")
-        self._run(f"alter table {rebuilt} rename to {self.table}")
-        for (statement,) in made_again:
-            self._run(statement)
+        rebuild(self._db, self.delivery.table, ident, kind, self._natural(wider))
         self._commit()
 
     def _execute_ddl(self, statement: str) -> None:
@@ -299,21 +250,6 @@ def _numeric(sql: str) -> bool:
     """Return whether a column of type *sql* that takes text turns digits into numbers."""
     declared = sql.upper()
     return bool(declared) and not any(w in declared for w in ("CHAR", "CLOB", "TEXT", "BLOB"))
-
-
-def _digits(number: float | None) -> str | None:
-    return None if number is None else repr(number)
-
-
-def _converted(column: str, kind: str, to: str) -> str:
-    """Return the SQL of *column*, of *kind*, as a value for a column of type *to*."""
-    if to != "TEXT":
-        return column
-    if kind == "bool":
-        return f"case when {column} is null then null when {column} then 'true' else 'false' end"
-    if kind == "float":
-        return f"_api2db_digits({column})"
-    return f"cast({column} as text)"
 
 
 def _rows(
