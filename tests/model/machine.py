@@ -34,6 +34,7 @@ from api2db.spool.spool import Record, Spool
 from tests.model.crash_fs import Crash, CrashFs, Fault
 
 STREAMS = ("a", "b", "c")
+COMPRESS_ABOVE = fmt.COMPRESS_ABOVE
 FOLDER = Path("/spool/orders")
 ALL: dict[str, Any] = {"batches": 10**6, "rows": 10**9, "bytes": 10**9}
 
@@ -116,6 +117,9 @@ class SpoolMachine(RuleBasedStateMachine):
         self.segment_bytes = segment_bytes
         fmt.COMPRESS_ABOVE = compress_above
         self._open()
+
+    def teardown(self) -> None:
+        fmt.COMPRESS_ABOVE = COMPRESS_ABOVE
 
     def _open(self) -> None:
         self.timestamps = Timestamps(SystemClock())
