@@ -200,7 +200,7 @@ class Spool:
         *,
         batches: int = 16,
         rows: int = 100_000,
-        bytes: int = 32 * 2**20,  # noqa: A002 -- its name in the interface
+        bytes: int = 32 * 2**20,
     ) -> list[Batch]:
         """
         Return what waits for *stream*, oldest first, up to the limits; [] if nothing does.
