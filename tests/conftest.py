@@ -1,0 +1,78 @@
+"""Which targets the tests wrote to: said in the last line, and demanded where it counts."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.fixtures.postgres import binaries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Every target that the whole suite tests; `local` is the sink that writes Parquet.
+TARGETS = ("parquet", "sqlite", "postgresql")
+_NAMES = {"local": "parquet"}
+
+_ran = pytest.StashKey[set[str]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--targets`, which `make test` gives."""
+    parser.addoption(
+        "--targets",
+        action="store_true",
+        help="end with a line that says which targets were tested; with CI=true all must be",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Nothing has run yet."""
+    config.stash[_ran] = set()
+
+
+def targets(item: pytest.Item) -> set[str]:
+    """Return the targets that a test is marked with."""
+    names = {str(mark.args[0]) for mark in item.iter_markers("backend")}
+    return {_NAMES.get(name, name) for name in names}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a server that is not installed; the last line tells."""
+    if binaries() is None:
+        skip = pytest.mark.skip(reason="no PostgreSQL server here: apt-get install postgresql")
+        for item in items:
+            if "postgresql" in targets(item):
+                item.add_marker(skip)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Note the targets of a test that runs to its end."""
+    yield
+    item.config.stash[_ran] |= targets(item)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail where all targets are demanded and one was left out."""
+    demanded = session.config.getoption("--targets") and os.environ.get("CI") == "true"
+    if demanded and session.exitstatus == 0 and set(TARGETS) - session.config.stash[_ran]:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Write the last line."""
+    if config.getoption("--targets"):
+        ran = config.stash[_ran]
+        left_out = [name for name in TARGETS if name not in ran]
+        print(
+            f"backends: ran {', '.join(sorted(ran)) or 'none'};"
+            f" NOT RUN: {', '.join(left_out) or 'none'}",
+            file=sys.stdout,
+            flush=True,
+        )
