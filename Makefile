@@ -1,0 +1,66 @@
+# Every target sets up what it needs, on a machine with git, make and Python >= 3.11.
+
+PY := .venv/bin/python
+READY := .venv/.ready
+YARDSTICKS := .cache/bench-venv
+
+# make demo FOR=20s; make test T="tests/unit -k spool"; make soak KILLS=40 FOR=600
+FOR ?=
+KILLS ?= 200
+T ?=
+UPGRADE ?=
+
+COMPILE = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header $(if $(UPGRADE),--upgrade)
+PACKAGE = pyproject.toml --extra postgresql
+
+.DEFAULT_GOAL := help
+.PHONY: help setup servers demo test soak lint type bench docs lock
+
+help:  ## This list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | \
+		awk -F'\t' '{ printf "make %-7s %s\n", $$1, $$2 }'
+
+$(READY): pyproject.toml requirements/dev.txt scripts/setup_environment.sh
+	@sh scripts/setup_environment.sh
+	@touch $@
+
+setup: $(READY)  ## The environment in .venv, from the locked packages
+
+servers:
+	@sh scripts/setup_servers.sh
+
+demo: $(READY)  ## The whole product on a replay of a real API; FOR=20s ends it by itself
+	@$(PY) demo/run $(if $(FOR),--for $(FOR))
+
+test: $(READY) servers  ## The tests; the last line says which targets were tested. T= narrows them
+	@$(PY) -m pytest -q --targets $(T)
+
+soak: $(READY) servers  ## The long tests: KILLS=200 kills within FOR seconds, mutants, an outage
+	@$(PY) -m tests.fault.killloop --kills $(KILLS) $(if $(FOR),--seconds $(FOR))
+	@$(PY) -m tests.fault.killloop --kills 20 --without-markers
+	@$(PY) -m pytest -q -m soak
+
+lint: $(READY)  ## ruff, and the layers
+	@$(PY) -m ruff check .
+	@.venv/bin/lint-imports --no-cache
+
+type: $(READY)  ## mypy, strict
+	@$(PY) -m mypy api2db
+
+$(YARDSTICKS)/.ready: requirements/bench.txt | $(READY)
+	@$(PY) -m venv $(YARDSTICKS)
+	@$(YARDSTICKS)/bin/python -m pip --disable-pip-version-check -q install --require-hashes -r $<
+	@touch $@
+
+bench: $(READY) $(YARDSTICKS)/.ready servers  ## How fast: start-up, and an API into PostgreSQL beside a hand-written loop
+	@$(PY) -m benchmarks.startup
+	@$(PY) -m benchmarks.end_to_end $(T)
+
+docs: $(READY)  ## Do links lead somewhere, do the named commands exist, does the example load?
+	@$(PY) -m pytest -q tests/unit/test_documents.py
+
+lock: $(READY)  ## Make requirements/*.txt anew from pyproject.toml; UPGRADE=1 takes newer versions
+	@$(COMPILE) $(PACKAGE) --group dev -o requirements/dev.txt
+	@$(COMPILE) $(PACKAGE) --constraint requirements/dev.txt -o requirements/run.txt
+	@$(COMPILE) --constraint requirements/dev.txt --group bench -o requirements/bench.txt
