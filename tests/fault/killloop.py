@@ -106,7 +106,7 @@ class KillLoop:
         self.rng = random.Random(seed)
         self.markers = markers
         self.tally = Tally()
-        names = crash_points()
+        names = [name for name in crash_points() if pad or name not in RARE]
         if not markers:
             names = [name for name in names if name in AFTER_COMMIT]
         self.points = Points(names, self.rng)
