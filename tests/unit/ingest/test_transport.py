@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 import socket
 import ssl
 import subprocess
@@ -18,7 +19,7 @@ import pytest
 
 from api2db.core.backoff import Backoff
 from api2db.core.clock import SystemClock
-from api2db.core.errors import FormError, SourceError, SourceUnavailable
+from api2db.core.errors import FormError, RequestRefused, SourceError, SourceUnavailable
 from api2db.ingest.http import HttpSource
 from tests.fixtures.api_server import ApiServer, Reply
 from tests.fixtures.fake_clock import FakeClock
@@ -50,7 +51,7 @@ def source(url: str, **options: Any) -> HttpSource:
     """Return a source of *url* that tries once, unless told otherwise."""
     options = {"timeout": 10.0, "retries": 0, "clock": FakeClock(), **options}
     options = {"stop": threading.Event(), "backoff": Backoff(), **options}
-    OPENED.append(HttpSource(url, ssl_context=NO_TLS, **options))
+    OPENED.append(HttpSource(url, **{"ssl_context": NO_TLS, **options}))
     return OPENED[-1]
 
 
@@ -173,6 +174,63 @@ def test_a_host_without_address_is_an_error() -> None:
     """A name that does not resolve gives a SourceUnavailable that names it."""
     with pytest.raises(SourceUnavailable, match=r"nowhere\.invalid"):
         fetch(source("http://nowhere.invalid/rows"))
+
+
+# -- TLS -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Return the sides of a server with a certificate of its own, and of a client who knows it."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl here")
+    folder = tmp_path_factory.mktemp("tls")
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1"
+    command += " -addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out cert.pem"
+    subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.load_verify_locations(folder / "cert.pem")
+    return server, client
+
+
+def test_a_redirect_from_https_to_http_is_refused(
+    api: ApiServer, tls: tuple[ssl.SSLContext, ssl.SSLContext]
+) -> None:
+    """Over TLS a body arrives; what would leave TLS is not followed, and says where it led."""
+    server, client = tls
+    plain = api.on("/rows", Reply(ROWS))
+    with ApiServer(server) as secure:
+        url = secure.on("/rows", Reply(ROWS), Reply(status=302, headers={"Location": plain}))
+        http = source(url, ssl_context=client)
+        assert fetch(http) == ROWS
+        with pytest.raises(RequestRefused, match="redirects to http://"):
+            fetch(http)
+    assert api.seen == []
+
+
+def test_a_certificate_that_nobody_signed_is_refused(
+    tls: tuple[ssl.SSLContext, ssl.SSLContext],
+) -> None:
+    """Nothing is sent to a server that cannot say who it is."""
+    with ApiServer(tls[0]) as secure:
+        with pytest.raises(SourceUnavailable, match=r"(?i)certificate"):
+            fetch(source(secure.on("/rows", Reply(ROWS))))
+        assert secure.seen == []
+
+
+@pytest.mark.parametrize(
+    "reply", [Reply(ROWS, hang="body"), Reply(ROWS, drip=0.02)], ids=["body", "drip"]
+)
+def test_the_deadline_holds_over_tls(
+    tls: tuple[ssl.SSLContext, ssl.SSLContext], reply: Reply
+) -> None:
+    """The layer in between has the same deadline."""
+    with ApiServer(tls[0]) as secure:
+        url = secure.on("/rows", reply)
+        with pytest.raises(SourceUnavailable, match=r"within 0\.5 s"):
+            fetch(source(url, ssl_context=tls[1], timeout=0.5))
 
 
 # -- one deadline ----------------------------------------------------------------------------
