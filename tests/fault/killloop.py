@@ -25,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -224,7 +224,7 @@ class KillLoop:
             psycopg.connect(self.postgres.dsn, connect_timeout=2) as connection,
         ):
             connection.execute("delete from _api2db_batches")
-        with suppress(sqlite3.Error), sqlite3.connect(self.targets.sqlite) as lite:
+        with suppress(sqlite3.Error), closing(sqlite3.connect(self.targets.sqlite)) as lite, lite:
             lite.execute("delete from _api2db_batches")
 
     def settle(self, timeout: float) -> None:

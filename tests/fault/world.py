@@ -102,6 +102,8 @@ class Api:
         """End the process."""
         self._process.kill()
         self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
 
 class Daemon:
