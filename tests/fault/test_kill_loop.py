@@ -28,7 +28,7 @@ def test_kills_neither_lose_nor_double_a_row(
     started = time.monotonic()
     loop = KillLoop(tmp_path, seed, markers=markers)
     try:
-        loop.run(kills=12 if markers else 4, seconds=35)
+        loop.run(kills=12 if markers else 10, seconds=35)
         loop.settle(timeout=40)
         verdicts = loop.verdicts()
         kept = report(loop, verdicts, time.monotonic() - started)
