@@ -190,7 +190,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body[: len(body) // 2] if broken else body)
         self.close_connection = self.close_connection or broken
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- as inherited
+    def log_message(self, format: str, *args: object) -> None:
         """Keep the terminal for the progress."""
 
 

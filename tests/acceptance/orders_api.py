@@ -72,5 +72,5 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- as inherited
+    def log_message(self, format: str, *args: object) -> None:
         pass
