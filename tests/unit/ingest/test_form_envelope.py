@@ -95,7 +95,7 @@ def test_a_body_that_cannot_be_used_says_why(
         (rb'{"x": "\ud800"}', "holds a lone surrogate"),
         (rb'{"x": "a\udc00b"}', "holds a lone surrogate"),
         (rb'{"\ud83d": 1}', "holds a lone surrogate"),
-        (b'{"x": "\xff"}', "utf-8"),
+        (b'{"x": "\xff"}', "the row is not UTF-8"),
         (b'{"x": ' + b"9" * 5000 + b"}", "out of range"),
     ],
 )
