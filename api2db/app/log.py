@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 _CHATTY = ("httpx", "httpx2", "httpcore", "httpcore2", "uvicorn", "asyncio", "tzlocal")
 
 
-def configure(secrets: Collection[str], *, stream: TextIO | None = None, level: str = "INFO") -> None:
+def configure(
+    secrets: Collection[str], *, stream: TextIO | None = None, level: str = "INFO"
+) -> None:
     """
     Send all log lines to *stream* (default: stderr): one line of text on a terminal, else JSON.
 
@@ -72,7 +74,7 @@ def _json() -> JsonFormatter:
 
 
 class _Text(logging.Formatter):
-    """``10:03:07 WARNING  stream_retrying  stream=orders/pg error=...``"""
+    """Lines such as ``10:03:07 WARNING  stream_retrying  stream=orders/pg error=...``."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")

@@ -275,7 +275,7 @@ class Poller:
             logger.info("poll_stopped", extra={"collector": self.name})
         else:
             counts.error = text
-            logger.warning(f"poll_{result}", extra={"collector": self.name, "error": text})
+            logger.warning("poll_%s", result, extra={"collector": self.name, "error": text})
 
     def _succeeded(self) -> None:
         if self.counts.error:

@@ -106,7 +106,7 @@ class StatusServer:
         return Response(self._metrics.text(), media_type="text/plain; version=0.0.4")
 
     def _ready(self, _request: Request) -> Response:
-        bad = [line for line in _troubles(self._picture())]
+        bad = list(_troubles(self._picture()))
         if bad:
             return PlainTextResponse("".join(f"{line}\n" for line in bad), 503)
         return PlainTextResponse("ready\n")

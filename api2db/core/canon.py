@@ -39,7 +39,7 @@ def row_keys(batch: pa.RecordBatch) -> list[bytes]:
     ):
         write = _writer(column.type)
         if pa.types.is_timestamp(column.type):
-            column = column.cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+            column = column.cast(pa.timestamp("us", "UTC")).cast(pa.int64())  # noqa: PLW2901
         values = column.storage if isinstance(column, pa.ExtensionArray) else column
         for row, value in zip(rows, values.to_pylist(), strict=True):
             if value is not None and (text := write(value)) is not None:

@@ -96,4 +96,4 @@ class Taken:
     @classmethod
     def from_json(cls, value: list[list[Any]]) -> Taken:
         """Undo `to_json`."""
-        return cls({since: rows for since, rows in value})
+        return cls(dict(map(tuple, value)))

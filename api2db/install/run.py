@@ -96,7 +96,8 @@ def _troubles(picture: dict[str, Any]) -> list[str]:
         if collector["error"]:
             found.append(f"{name}: poll failed: {collector['error']}")
         if collector["dead_rows"]:
-            found.append(f"{name}: {collector['dead_rows']} rows do not fit, see dead_letter/{name}")
+            rows = collector["dead_rows"]
+            found.append(f"{name}: {rows} rows do not fit, see dead_letter/{name}")
         found += [f"{name}: the spool is damaged: {damage}" for damage in collector["damage"]]
         for stream, state in collector["streams"].items():
             where = f"{name}/{stream}"

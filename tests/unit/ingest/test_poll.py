@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -99,7 +100,11 @@ def run(
     """Run a poll until it ends, fails, or has stored *steps* steps; return whether it ended."""
     checkpoint = Checkpoint.from_bytes(log.state)
     form = Form(
-        rows="data", columns=None, next="next", since="at" if since else None, memory=checkpoint.form
+        rows="data",
+        columns=None,
+        next="next",
+        since="at" if since else None,
+        memory=checkpoint.form,
     )
     poll = Poll(
         api,
@@ -153,10 +158,8 @@ def test_append_with_inclusive_since(
             api.rows.append({"id": len(api.rows) % 3, "at": at})
         api.fail = {api.requests + steps} if fails else set()
         api.refuse, api.issued = refuses, set()
-        try:
+        with suppress(SourceError):
             run(api, log, since=since, steps=steps)
-        except SourceError:
-            pass
     api.fail, api.refuse = set(), False
     run(api, log, since=since)
     run(api, log, since=since)
