@@ -22,11 +22,11 @@ from psycopg import sql
 
 from api2db.core import types
 from api2db.core.errors import SinkError, SinkUnavailable, SinkUnknown
-from api2db.sink import pgcopy
 from api2db.sink.identifier import quote
 from api2db.sink.load import outside, where
+from api2db.sink.pgcatalog import COLUMNS, CREATE_LEDGER, INSERT_MARKERS, UNIQUE
 from api2db.sink.pgerrors import translate
-from api2db.sink.pgstage import STAGE, create_stage, read, sent_as, slices, update
+from api2db.sink.pgstage import STAGE, Stage, copy_rows, read, update
 from api2db.sink.sql import LEDGER, SqlSink
 from api2db.sink.table import Stale, Target
 
@@ -47,29 +47,6 @@ _INSTANT_TEXT = (
     """ 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '\\.000000Z$', 'Z'),"""
     " '(\\.[0-9]{{3}})000Z$', '\\1Z')"
 )
-_CREATE_LEDGER = f"""
-create table if not exists {LEDGER} (
-  batch_id text primary key,
-  spool text not null,
-  collector text not null,
-  stream text not null,
-  n_rows bigint not null,
-  loaded_at timestamp with time zone not null default now()
-)"""
-_INSERT_MARKERS = f"""
-insert into {LEDGER} (batch_id, spool, collector, stream, n_rows)
-select id, %s, %s, %s, n from unnest(%s::text[], %s::bigint[]) as new (id, n)
-on conflict do nothing returning batch_id"""
-_COLUMNS = """
-select attname, format_type(atttypid, atttypmod) from pg_attribute
-where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped order by attnum"""
-_UNIQUE = """
-select array_agg(a.attname::text) from pg_index i
-join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any(i.indkey)
-where i.indrelid = to_regclass(%s) and i.indisunique and i.indisvalid and i.indpred is null
-  and i.indexprs is null and i.indnkeyatts = i.indnatts
-  and i.indimmediate
-group by i.indexrelid"""
 # Somebody else made, dropped or changed the same at the same time.
 _CHANGED = (
     psycopg.errors.UndefinedTable,
@@ -102,7 +79,7 @@ class PostgresSink(SqlSink):
         scheme, colon, rest = url.partition(":")
         self._url = f"{scheme.partition('+')[0]}{colon}{rest}"
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
-        self._stage: tuple[tuple[str, str], ...] = ()
+        self._stage: Stage
         self._interrupted = False
         self._guard = threading.Lock()  # between `interrupt` and `close`, never held for long
 
@@ -110,12 +87,12 @@ class PostgresSink(SqlSink):
 
     def _connect(self) -> None:
         self._interrupted = False
-        self._stage = ()
         defaults = {"connect_timeout": "10", "application_name": "api2db"}
         given = psycopg.conninfo.conninfo_to_dict(self._url)
         settings: dict[str, Any] = {**defaults, **given, "client_encoding": "utf8"}
         # Statements of a connection are few and tables may change: prepare nothing.
         self._connection = psycopg.connect(**settings, autocommit=True, prepare_threshold=None)
+        self._stage = Stage(self._connection)
         self._run(_SESSION)
 
     @property
@@ -155,7 +132,7 @@ class PostgresSink(SqlSink):
     def _make_ledger(self) -> None:
         if self._run("select to_regclass(%s)", LEDGER).fetchone() == (None,):
             with suppress(*_CHANGED):  # another sink made it at the same time
-                self._run(_CREATE_LEDGER)
+                self._run(CREATE_LEDGER)
 
     def _markers(self) -> list[str]:
         where = "where spool = %s and collector = %s and stream = %s"
@@ -166,7 +143,7 @@ class PostgresSink(SqlSink):
     def _insert_markers(self, rows: Mapping[str, int]) -> list[str]:
         d = self.delivery
         found = self._run(
-            _INSERT_MARKERS,
+            INSERT_MARKERS,
             d.spool,
             d.collector,
             d.stream,
@@ -182,10 +159,10 @@ class PostgresSink(SqlSink):
     # -- the table -----------------------------------------------------------------
 
     def _columns(self) -> dict[str, str] | None:
-        return dict(self._run(_COLUMNS, self.table).fetchall()) or None
+        return dict(self._run(COLUMNS, self.table).fetchall()) or None
 
     def _unique_keys(self) -> list[set[str]]:
-        return [set(row[0]) for row in self._run(_UNIQUE, self.table)]
+        return [set(row[0]) for row in self._run(UNIQUE, self.table)]
 
     def _kind(self, sql: str, coming: pa.DataType) -> str | None:
         return _KINDS.get(sql)
@@ -221,7 +198,7 @@ class PostgresSink(SqlSink):
 
     def _rollback(self) -> None:
         if self._db.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
-            self._stage = ()  # it may have been made in this transaction
+            self._stage.forget()
             self._run("rollback")
 
     def _verify(self) -> None:
@@ -245,16 +222,16 @@ class PostgresSink(SqlSink):
     ) -> None:
         if all(target.natural and target.kind != "decimal" for target in targets):
             into = ", ".join(quote(target.ident) for target in targets)
-            self._copy(f"{self.table} ({into})", columns, targets)
+            copy_rows(self._db, f"{self.table} ({into})", columns, targets)
             return
-        self._stage_rows(columns, targets)
+        self._stage.fill(columns, targets)
         values = ", ".join(read(i, target) for i, target in enumerate(targets))
         self._run(f"{self._insert(targets)} select {values} from {STAGE} order by n")
 
     def _upsert(
         self, columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]
     ) -> None:
-        self._stage_rows(columns, targets)
+        self._stage.fill(columns, targets)
         values = ", ".join(read(i, target) for i, target in enumerate(targets))
         keys = [(i, t) for i, t in enumerate(targets) if t.name in self.delivery.upsert]
         select = f"select {values} from {STAGE}"
@@ -270,31 +247,6 @@ class PostgresSink(SqlSink):
         into = ", ".join(quote(target.ident) for target in targets)
         return f"insert into {self.table} as existing ({into})"
 
-    def _stage_rows(
-        self, columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]
-    ) -> None:
-        """Copy the rows into a temporary table of our types; ``n`` is their order."""
-        sent = tuple((f"c{i}", sent_as(target)) for i, target in enumerate(targets))
-        if sent != self._stage:
-            self._run(f"drop table if exists {STAGE}")
-            self._run(create_stage(sent))
-            self._stage = sent
-        self._copy(f"{STAGE} ({', '.join(name for name, _ in sent)})", columns, targets)
-
-    def _copy(
-        self,
-        into: str,
-        columns: Mapping[str, pa.ChunkedArray[Any]],
-        targets: Sequence[Target],
-    ) -> None:
-        kinds = ["str" if target.kind == "decimal" else target.kind for target in targets]
-        statement = sql.SQL(f"copy {into} from stdin (format binary)")
-        with self._db.cursor() as cursor, cursor.copy(statement) as copy:
-            copy.write(pgcopy.HEADER)
-            for rows in slices([columns[target.name] for target in targets]):
-                copy.write(memoryview(pgcopy.encode(rows, kinds)))
-            copy.write(pgcopy.TRAILER)
-
     # -- errors --------------------------------------------------------------------
 
     def _translate(self, exc: Exception) -> SinkError:
@@ -305,7 +257,7 @@ class PostgresSink(SqlSink):
     def _blamed(
         self, columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]
     ) -> dict[int, str]:
-        """Find the NULs, the only text that PostgreSQL refuses anywhere."""
+        """Find the NULs, the only text that PostgreSQL refuses anywhere, and what it alters."""
         bad: dict[int, str] = {}
         for target in targets:
             column = columns[target.name]
@@ -316,4 +268,6 @@ class PostgresSink(SqlSink):
                 nul = _kernel.or_(nul, _kernel.match_substring_regex(column, _JSON_NUL))
             found = where(nul.combine_chunks())
             bad |= dict.fromkeys(found, f"{target.name}: PostgreSQL has no NUL in text")
+        if self._db.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS:
+            bad |= self._stage.blamed(columns, targets)
         return bad

@@ -243,7 +243,7 @@ class SqlSink(SqlTable, Sink):
 
     def _is_data_error(self, exc: Exception) -> bool:
         """Return whether *exc* says that the target refuses a value."""
-        return isinstance(self._translate(exc), SinkRejected)
+        return isinstance(exc if isinstance(exc, SinkError) else self._translate(exc), SinkRejected)
 
     def _blamed(
         self, columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import suppress
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import unquote
 
@@ -38,7 +39,7 @@ BUSY = 10.0
 #: Kinds that lie in a column as text.
 _TEXT = frozenset({"str", "datetime", "date", "decimal", "json"})
 #: Text that a column of numeric affinity turns into a number: '007' into 7.
-_NUMBER = r"^\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*$"
+_NUMBER = r"^[\s\v]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[\s\v]*$"
 
 _CREATE_LEDGER = f"""
 create table if not exists {LEDGER} (
@@ -213,9 +214,13 @@ class SqliteSink(SqlSink):
             return dict.fromkeys(nan, f"{target.name}: SQLite would store NaN as NULL")
         if target.kind == "datetime":
             return outside(column, YEARS, f"{target.name}: text has years 1 to 9999 only")
-        if target.kind == "str" and _numeric(target.sql):
+        if target.kind in ("str", "decimal", "json") and _numeric(target.sql):
             number = where(_kernel.match_substring_regex(column, _NUMBER).combine_chunks())
-            reason = f"{target.name}: a column of type {target.sql} would make it a number"
+            if target.kind == "str":
+                reason = f"{target.name}: a column of type {target.sql} would make it a number"
+            else:
+                number = [row for row in number if not _kept(column[row].as_py())]
+                reason = f"{target.name}: a column of type {target.sql} would round it"
             return dict.fromkeys(number, reason)
         return {}
 
@@ -250,6 +255,14 @@ def _numeric(sql: str) -> bool:
     """Return whether a column of type *sql* that takes text turns digits into numbers."""
     declared = sql.upper()
     return bool(declared) and not any(w in declared for w in ("CHAR", "CLOB", "TEXT", "BLOB"))
+
+
+def _kept(number: str) -> bool:
+    """Return whether *number*, made an integer or a float of 64 bits, has the same digits."""
+    exact = Decimal(number)
+    if exact == exact.to_integral_value() and -(2**63) <= exact < 2**63:
+        return True
+    return Decimal(repr(float(number))) == exact
 
 
 def _rows(

@@ -383,6 +383,132 @@ def test_an_unchanged_row_is_not_written_again(target: PostgresBackend) -> None:
         assert connection.execute("select xmin from t").fetchall() != before
 
 
+# -- what users made: values that a column would take, but not keep --------------------------
+
+KEPT = [
+    ("numeric(10,2)", [Decimal("1.25"), None], [Decimal("1.25"), None]),
+    ("numeric(10,2)", [1.5, 7], [Decimal("1.50"), Decimal("7.00")]),
+    ("numeric(10,2)", ["1.50"], [Decimal("1.50")]),
+    ("real", [0.1, 16777216], [0.1, 16777216.0]),
+    ("money", [Decimal("1.25")], ["$1.25"]),
+    ("varchar(3)", ["abc", "ab"], ["abc", "ab"]),
+    ("char(3)", ["abc", "ab"], ["abc", "ab "]),
+    ("name", ["abc"], ["abc"]),
+    ("bit(3)", ["101"], ["101"]),
+    ("timestamp", [datetime(2024, 1, 1, 12, 0, 0, 1, UTC)], [datetime(2024, 1, 1, 12, 0, 0, 1)]),
+    ("timestamp", ["2024-01-01 12:00"], [datetime(2024, 1, 1, 12)]),
+    ("timestamp(0)", [datetime(2024, 1, 1, tzinfo=UTC)], [datetime(2024, 1, 1)]),
+    ("timestamptz(3)", ["2024-01-01T00:00:00.5+02:00"], None),
+    (
+        "day",
+        [datetime(2024, 1, 1, tzinfo=UTC), "2024-02-29"],
+        [date(2024, 1, 1), date(2024, 2, 29)],
+    ),
+    ("time", ["12:00:01"], None),
+    ("interval(0)", ["1 day"], None),
+    ("cents", [Decimal("1.25")], [Decimal("1.25")]),
+    ("numeric(10,2)[]", ["{1.25}"], [[Decimal("1.25")]]),
+]
+ALTERED = [
+    ("numeric(10,2)", Decimal("1.005")),
+    ("numeric(10,2)", 0.125),
+    ("numeric(10,2)", "1.005"),
+    ("numeric(10,0)", 1.5),
+    ("real", 16777217),
+    ("real", 0.1 + 0.2),
+    ("money", Decimal("1.005")),
+    ("varchar(3)", "abcd"),
+    ("varchar(3)", "abc "),
+    ("char(3)", "ab "),
+    ("name", "x" * 64),
+    ("bit(3)", "1010"),
+    ("timestamp", "2024-01-01T12:00:00+02:00"),
+    ("timestamp", "today"),
+    ("timestamp", "2024-01-01T12:00:00.0000001"),
+    ("timestamp(0)", datetime(2024, 1, 1, 12, 0, 0, 1, UTC)),
+    ("timestamptz(3)", datetime(2024, 1, 1, 12, 0, 0, 1, UTC)),
+    ("day", datetime(2024, 1, 1, 12, tzinfo=UTC)),
+    ("day", "2024-01-01T00:00:00+02:00"),
+    ("day", "yesterday"),
+    ("time", "12:00:00.0000001"),
+    ("interval(0)", "1.5 s"),
+    ("oid", -1),
+    ("cents", Decimal("1.005")),
+    ("numeric(10,2)[]", "{1.005}"),
+    ("varchar(3)[]", "{abcd}"),
+]
+
+
+def with_column(target: PostgresBackend, type_: str, key: str = "") -> None:
+    """Make ``t`` with a column ``v`` of a user's own type."""
+    target.execute("create domain cents as numeric(10,2)")
+    target.execute("create domain day as date")
+    target.execute(f"create table t (id bigint {key}, v {type_})")
+
+
+@pytest.mark.parametrize(("type_", "values", "landed"), KEPT)
+def test_a_users_column_keeps_what_it_can_hold(
+    target: PostgresBackend, type_: str, values: list[Any], landed: list[Any] | None
+) -> None:
+    """Values that a column holds land in it, as that type reads them."""
+    with_column(target, type_)
+    target.sink().write([batch([{"id": i, "v": v}]) for i, v in enumerate(values)])
+    found = [row["v"] for row in target.rows()]
+    assert len(found) == len(values)
+    if landed is not None:
+        assert found == landed
+
+
+@pytest.mark.parametrize("key", ["", "primary key"])
+@pytest.mark.parametrize(("type_", "value"), ALTERED)
+def test_a_users_column_alters_nothing(
+    target: PostgresBackend, type_: str, value: Any, key: str
+) -> None:
+    """A value that would be rounded, cut off, or lose its zone is refused by row; others land."""
+    with_column(target, type_, key)
+    sink = target.sink(upsert=("id",) if key else ())
+    good, bad = batch([{"id": 1, "v": None}]), batch([{"id": 2, "v": None}, {"id": 3, "v": value}])
+    for commit in (True, False):
+        with pytest.raises(SinkRejected) as caught:
+            sink.write([good, bad], commit=commit)
+        ((id_, (row,)),) = caught.value.rows.items()
+        assert (id_, row.row) == (bad.id, 1)
+        assert row.reason.startswith("v: a column of type ")
+    sink.write([good, bad.with_rows(bad.rows.slice(0, 1))])
+    assert target.rows() == [{"id": 1, "v": None}, {"id": 2, "v": None}]
+
+
+def test_altered_values_of_a_row_that_another_replaces(target: PostgresBackend) -> None:
+    """In an upsert each refused row has its own number, though only the last of a key is sent."""
+    with_column(target, "varchar(3)", "primary key")
+    rows = [(1, "a"), (1, "abcd"), (2, "b"), (1, "c"), (2, "long"), (3, "long")]
+    one = batch([{"id": i, "v": v} for i, v in rows])
+    sink = target.sink(upsert=("id",))
+    with pytest.raises(SinkRejected) as caught:
+        sink.write([one])
+    assert [row.row for row in caught.value.rows[one.id]] == [1, 4, 5]
+    kept = pa.array([len(v) < 4 for _, v in rows])
+    sink.write([one.with_rows(one.rows.filter(kept))])
+    assert {row["id"]: row["v"] for row in target.rows()} == {1: "c", 2: "b"}
+
+
+def test_our_own_columns_are_not_checked(target: PostgresBackend) -> None:
+    """A load into columns of our types asks no more than marker, catalog and rows."""
+    sink = open_sink(target)
+    row = {"id": 1, "f": 0.5, "s": "x", "t": datetime(2024, 1, 1, tzinfo=UTC), "j": "{}"}
+    sink.write([batch([row], t=STAMP, j=JSON)])
+    asked: list[str] = []
+    run = sink._run
+
+    def counted(query: str, *params: object) -> Any:
+        asked.append(query.split()[0])
+        return run(query, *params)
+
+    sink._run = counted  # type: ignore[method-assign]
+    sink.write([batch([row], t=STAMP, j=JSON)])
+    assert asked == ["begin", "lock", "select", "insert", "commit"]
+
+
 # -- values --------------------------------------------------------------------------------
 
 

@@ -146,6 +146,24 @@ def test_digits_in_a_numeric_column(target: SqliteBackend, declared: str) -> Non
     assert [row.row for row in caught.value.rows[one.id]] == [1]
 
 
+@pytest.mark.parametrize("declared", ["NUMERIC", "DECIMAL(10,2)"])
+def test_decimals_in_a_numeric_column(target: SqliteBackend, declared: str) -> None:
+    """A number that 64 bits would round is refused by row; what they hold lands."""
+    target.execute(f"create table t (id INTEGER, v {declared})")
+    sink = target.sink()
+    numbers = ["1.005", "12345678901234567890.5", "9007199254740993", "0.1", None]
+    one = batch([{"id": i, "v": n and Decimal(n)} for i, n in enumerate(numbers)])
+    js = batch([{"id": 9, "v": "[1]"}, {"id": 9, "v": "1e999"}], v=JSON)
+    with pytest.raises(SinkRejected) as caught:
+        sink.write([one])
+    assert [row.row for row in caught.value.rows[one.id]] == [1]
+    with pytest.raises(SinkRejected) as caught:
+        sink.write([js])
+    assert [row.row for row in caught.value.rows[js.id]] == [1]
+    sink.write([one.with_rows(one.rows.filter(pa.array([True, False, True, True, True])))])
+    assert [row["v"] for row in target.rows()] == [1.005, 9007199254740993, 0.1, None]
+
+
 @pytest.mark.parametrize("declared", ["VARCHAR(20)", "", "BLOB"])
 def test_text_in_other_columns(target: SqliteBackend, declared: str) -> None:
     """Columns of no or of text affinity keep what looks like a number."""
