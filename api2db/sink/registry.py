@@ -46,6 +46,8 @@ def make_sink(url: str | None, local: Path | None, delivery: Delivery, *, base: 
     try:
         found = import_module(f"api2db.sink.{module}")
     except ImportError as exc:
+        if (exc.name or "").partition(".")[0] == "api2db":
+            raise  # a fault of ours: no driver mends it
         what = f"{exc.name} is not installed" if exc.name else str(exc).splitlines()[0]
         raise ConfigError(
             f"the stream {delivery.stream!r} needs a driver: {what}",

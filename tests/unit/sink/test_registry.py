@@ -65,6 +65,22 @@ def test_a_missing_driver_says_what_to_install() -> None:
     assert "pip install 'api2db[postgresql]>=2'" in run.stderr
 
 
+@pytest.mark.parametrize("internal", ["api2db.sink.pgcatalog", "api2db.core.types"])
+def test_a_missing_module_of_ours_is_no_missing_driver(internal: str) -> None:
+    """A fault of the package is not blamed on a driver."""
+    code = (
+        f"import sys; sys.modules[{internal!r}] = None\n"
+        "from pathlib import Path\n"
+        "from api2db.sink.base import Delivery\n"
+        "from api2db.sink.registry import make_sink\n"
+        "make_sink('postgresql://h/d', None, Delivery('0' * 32, 'c', 's', 't'), base=Path())"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert "pip install" not in run.stderr
+    assert f"import of {internal} halted" in run.stderr
+
+
 def test_no_driver_is_imported_until_it_is_needed() -> None:
     """A SQLite stream does not load the driver of another target."""
     code = (
