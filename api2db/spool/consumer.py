@@ -174,7 +174,9 @@ class Consumer:
         if seq > newest:
             raise SpoolFailed(f"record {seq} cannot be acknowledged, the newest is {newest}")
         place = place or self._find(seq)
-        self.cursor.store(Mark(seq, newest, place.done))
+        # Never less: after a loss it still tells which seqs were given.
+        log_end = max(newest, self.cursor.mark.log_end)
+        self.cursor.store(Mark(seq, log_end, place.done))
         with self._log.lock:
             self._place = place
             self._marks = {s: mark for s, mark in self._marks.items() if s > seq}

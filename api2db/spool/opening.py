@@ -197,6 +197,9 @@ def _open_log(
     proven = max((mark.log_end for mark in marks), default=0)
     found = recover(fs, files, queue, proven, quarantine)
     for stream, cursor in cursors.items():
+        if found.tip.seq < proven and cursor.mark.log_end < proven:
+            # The cursor that knows may go; the seqs of what is gone must never be given again.
+            cursor.store(cursor.mark._replace(log_end=proven))
         acked = cursor.mark.acked
         if acked > found.tip.seq:
             note = f"{stream!r} acknowledged {acked}, the log ends at {found.tip.seq}"

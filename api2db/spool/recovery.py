@@ -112,6 +112,8 @@ def recover(
     if proven > found.tip.seq:
         note = f"records {found.tip.seq + 1} to {proven} were durable, and are gone"
         quarantine.report(Damage("tail", "seg", offset=found.tip.seq, note=note))
+        # Behind the gap, what is torn would look as if a cursor had proven it.
+        found.must_roll = True
     return found
 
 

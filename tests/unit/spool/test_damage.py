@@ -115,6 +115,42 @@ def test_a_lost_end_is_reported_after_a_clean_stop(open_spool: Open, tmp_path: P
     assert values_of(spool, "a") == [[1]]
 
 
+def test_a_seq_that_is_lost_is_never_given_again(open_spool: Open, tmp_path: Path) -> None:
+    """What a cursor knew of a lost end outlives later acknowledgements, and that cursor."""
+    spool = open_spool(("a", "b"))
+    spool.put(record(1))
+    size = spool.bytes
+    lost = spool.put(record(2)).seq
+    spool.ack("b", lost)  # only b has seen the newest record
+    spool._writer.close()
+    os.truncate(newest_segment(tmp_path), size)
+    for _ in range(2):  # b is configured no more; kills, so that no cursor learns from `close`
+        spool = open_spool(("a",))
+        for batch in spool.read("a"):
+            spool.ack("a", batch.seq)
+        spool._writer.close()
+    spool = open_spool(("a",))
+    assert spool.put(record(3)).seq > lost
+    assert values_of(spool, "a") == [[3]]
+
+
+def test_a_torn_write_behind_a_lost_end_is_no_damage(open_spool: Open, tmp_path: Path) -> None:
+    """The cursor that proves the lost records proves nothing about what comes after them."""
+    spool = open_spool()
+    spool.put(record(1))
+    size = spool.bytes
+    spool.put(record(2))
+    spool.close()
+    os.truncate(newest_segment(tmp_path), size)
+    spool = open_spool()
+    spool.put(record(3))
+    spool._writer.close()
+    os.truncate(newest_segment(tmp_path), newest_segment(tmp_path).stat().st_size - 1)
+    spool = open_spool()
+    assert spool.damage == []
+    assert values_of(spool, "a") == [[1]]
+
+
 def test_a_cut_off_or_missing_segment_is_reported(open_spool: Open, tmp_path: Path) -> None:
     """The records of the other segments arrive, and the missing ones are counted."""
     spool = open_spool(segment_bytes=1500)
