@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from api2db.core import types
 from api2db.core.errors import ConfigError, SinkError, SinkUnavailable
-from api2db.sink.identifier import quote
+from api2db.sink.identifier import Fold, quote
 from api2db.sink.load import YEARS, outside, where
 from api2db.sink.sql import LEDGER, SqlSink
 from api2db.sink.sqliteerrors import translate
@@ -66,7 +66,7 @@ class SqliteSink(SqlSink):
 
     dialect: ClassVar[types.Dialect] = "sqlite"
     name_limit: ClassVar[int] = 1000
-    folds: ClassVar[bool] = True
+    fold: ClassVar[Fold] = "ascii"
 
     def __init__(self, url: str, delivery: Delivery, *, base: Path) -> None:
         super().__init__(delivery)

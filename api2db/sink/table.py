@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from api2db.core import types
 from api2db.core.errors import ConfigError, SinkMisconfigured
-from api2db.sink.identifier import fitted, mapped, quote
+from api2db.sink.identifier import Fold, fitted, mapped, quote
 from api2db.sink.load import columns_of, inexact
 
 if TYPE_CHECKING:
@@ -54,14 +54,18 @@ class SqlTable(ABC):
     Attributes:
         dialect: Column of the type table.
         name_limit: Most bytes of a name.
-        folds: Whether names that differ in case only are the same.
+        fold: Which names that differ in case only are the same.
+        mark: What a quoted name stands between.
+        options: What ends the statement that makes a table.
         reserved: Names that no column can have, even quoted.
     """
 
     dialect: ClassVar[types.Dialect]
     name_limit: ClassVar[int] = 63
-    folds: ClassVar[bool] = False
+    fold: ClassVar[Fold] = "none"
+    mark: ClassVar[str] = '"'
     reserved: ClassVar[frozenset[str]] = frozenset()
+    options: str = ""
 
     def __init__(self, delivery: Delivery) -> None:
         self.delivery = delivery
@@ -72,7 +76,7 @@ class SqlTable(ABC):
                     f"streams.{delivery.stream}: {part!r} cannot be the name of a table",
                     hint=f"a name has 1 to {self.name_limit} bytes and no NUL",
                 )
-        self.table = ".".join(quote(part) for part in parts)
+        self.table = ".".join(self._quote(part) for part in parts)
         self._known: dict[str, str] | None = None
 
     # -- what the table would be -----------------------------------------------------
@@ -84,27 +88,38 @@ class SqlTable(ABC):
     def _create(self, columns: Mapping[str, pa.DataType]) -> str:
         columns = {n: t for n, t in columns.items() if not pa.types.is_null(t)}
         idents = self._idents(columns, ())
-        lines = [f"  {quote(idents[n])} {self._natural(t)}" for n, t in columns.items()]
-        keys = [quote(idents[key]) for key in self.delivery.upsert if key in idents]
+        lines = [f"  {self._quote(idents[n])} {self._type(n, t)}" for n, t in columns.items()]
+        keys = [self._quote(idents[key]) for key in self.delivery.upsert if key in idents]
         if keys:
             lines.append(f"  primary key ({', '.join(keys)})")
         body = ",\n".join(lines)
-        return f"create table if not exists {self.table} (\n{body}\n)"
+        return f"create table if not exists {self.table} (\n{body}\n){self.options}"
 
     def _add_column(self, ident: str, type_: pa.DataType) -> str:
-        return f"alter table {self.table} add column {quote(ident)} {self._natural(type_)}"
+        return f"alter table {self.table} add column {self._quote(ident)} {self._natural(type_)}"
 
     def _idents(self, columns: Iterable[str], known: Collection[str]) -> dict[str, str]:
         return mapped(
             columns,
             known,
             limit=self.name_limit,
-            folds=self.folds,
+            fold=self.fold,
             reserved=self.reserved,
         )
 
+    def _quote(self, name: str) -> str:
+        return quote(name, self.mark)
+
     def _natural(self, type_: pa.DataType) -> str:
         return types.sql_type(type_, self.dialect)
+
+    def _type(self, name: str, type_: pa.DataType) -> str:
+        """Return the type of the column for *name*; a dialect may give keys another one."""
+        return self._natural(type_)
+
+    def _held(self, target: Target) -> pa.DataType:
+        """Return the Arrow type of which the column of *target* would be the natural one."""
+        return types.arrow_type(target.kind)
 
     def _table_parts(self, table: str) -> list[str]:
         """Return schema and table; a dot separates them."""
@@ -160,19 +175,20 @@ class SqlTable(ABC):
 
     def _widen(self, target: Target, type_: pa.DataType, batches: Sequence[Batch]) -> bool:
         """Widen a column, if it must and can hold *type_* without loss; return whether it was."""
-        if not target.natural or target.sql != self._natural(types.arrow_type(target.kind)):
+        held = self._held(target)
+        if not target.natural or target.sql != self._type(target.name, held):
             return False  # not a type of ours: it stays as its maker wants it
         big = False
         if (target.kind, types.kind_of(type_)) == ("int", "float"):
             big = inexact(batches, target.name) or not self._exact(target.ident)
-        wider = types.widen(types.arrow_type(target.kind), type_, big=big)
-        if wider is None or self._natural(wider) == target.sql or not self._alterable():
+        wider = types.widen(held, type_, big=big)
+        if wider is None or self._type(target.name, wider) == target.sql or not self._alterable():
             return False
         self._alter(target.ident, target.kind, wider)
         fields = {
             "column": target.ident,
             "from": target.sql,
-            "to": self._natural(wider),
+            "to": self._type(target.name, wider),
         }
         logger.info("column_widened", extra={"table": self.delivery.table, **fields})
         return True
@@ -185,8 +201,9 @@ class SqlTable(ABC):
         idents = self._idents([*keys, *columns], known)
         if {idents[key] for key in keys} in self._unique_keys():
             return
-        names = ", ".join(quote(idents[key]) for key in keys)
-        index = quote(fitted(f"{self._table_parts(self.delivery.table)[-1]}_key", self.name_limit))
+        names = ", ".join(self._quote(idents[key]) for key in keys)
+        table = self._table_parts(self.delivery.table)[-1]
+        index = self._quote(fitted(f"{table}_key", self.name_limit))
         raise SinkMisconfigured(
             f"the table {self.delivery.table} has no unique index on exactly ({names})",
             hint=f"make one: create unique index {index} on {self.table} ({names});",
