@@ -253,8 +253,9 @@ class Poller:
     def _bury(self, step: Step) -> None:
         """Keep rows that do not fit the form, durable before the page is."""
         name = f"{step.poll}-{step.page:06d}"
-        self._dead_rows.put(name, step.dead, poll=step.poll, page=step.page, at=self._clock.now())
-        self.counts.dead += len(step.dead)
+        at = self._clock.now()
+        more = self._dead_rows.put(name, step.dead, poll=step.poll, page=step.page, at=at)
+        self.counts.dead += more
         fields = {"collector": self.name, "rows": len(step.dead), "reason": step.dead[0].reason}
         logger.warning("rows_dead", extra=fields)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Iterator
     from types import FrameType
 
@@ -16,13 +16,14 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextmanager
-def handled(stop: threading.Event) -> Iterator[None]:
+def handled() -> Iterator[threading.Event]:
     """
-    Set *stop* at the first SIGTERM or SIGINT; at the second, end the process.
+    Yield an event that the first SIGTERM or SIGINT sets; the second ends the process.
 
     Nothing is lost by leaving at once: what was accepted is on disk. The exit code is then
     128 + the signal's number. Main thread only; the old handlers come back at the end.
     """
+    stop = threading.Event()
 
     def handle(number: int, _frame: FrameType | None) -> None:
         if stop.is_set():
@@ -31,7 +32,7 @@ def handled(stop: threading.Event) -> Iterator[None]:
 
     old = {number: signal.signal(number, handle) for number in _SIGNALS}
     try:
-        yield
+        yield stop
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)

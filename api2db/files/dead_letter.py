@@ -30,9 +30,9 @@ class DeadLetters:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def put(self, name: str, rows: Sequence[DeadRow], **origin: str | float) -> None:
+    def put(self, name: str, rows: Sequence[DeadRow], **origin: str | float) -> int:
         """
-        Keep *rows*; durable when this returns.
+        Keep *rows*; durable when this returns. Return how many more are kept than before.
 
         Args:
             name: The same for every replay of the same batch or page.
@@ -51,17 +51,21 @@ class DeadLetters:
             for row in rows
         )
         make_folder(self._folder)
-        with atomic_write(self._folder / f"{name}.jsonl") as file:
+        path = self._folder / f"{name}.jsonl"
+        before = _lines(path) if path.exists() else 0
+        with atomic_write(path) as file:
             for line in lines:
                 file.write(line.encode("utf-8", "backslashreplace") + b"\n")
+        return len(rows) - before
 
     def count(self) -> int:
         """Return how many rows are kept. Reads the files."""
-        rows = 0
-        for path in self._folder.glob("*.jsonl"):
-            with path.open("rb") as file:
-                rows += sum(1 for _ in file)
-        return rows
+        return sum(_lines(path) for path in self._folder.glob("*.jsonl"))
+
+
+def _lines(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(1 for _ in file)
 
 
 class DeadBodies:

@@ -66,10 +66,14 @@ def run(
     ctx: click.Context, config: Path | None, as_json: bool, once: bool, timeout: str
 ) -> None:
     """Run the daemon in the foreground."""
-    from api2db.install import run as command
+    from api2db.app import signals
 
     path, as_json = _settle(ctx, config, as_json)
-    ctx.exit(command.once(path, timeout, as_json) if once else command.forever(path))
+    with signals.handled() as stop:  # before what is slow to import: a signal may come at once
+        from api2db.install import run as command
+
+        code = command.once(path, timeout, as_json, stop) if once else command.forever(path, stop)
+    ctx.exit(code)
 
 
 @cli.command()

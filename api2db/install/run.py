@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from typing import TYPE_CHECKING, Any
 
 import click
 import orjson
 
-from api2db.app import log, signals, snapshot
+from api2db.app import log, snapshot
 from api2db.app.config import duration, load
 from api2db.app.daemon import Daemon
 
 if TYPE_CHECKING:
+    import threading
     from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -23,55 +23,53 @@ logger = logging.getLogger(__name__)
 ONCE_GRACE = 10.0
 
 
-def forever(path: Path) -> int:
-    """Run until a signal; return the exit code."""
+def forever(path: Path, stop: threading.Event) -> int:
+    """Run until *stop*, which a signal sets; return the exit code."""
     from api2db.app.server import StatusServer  # not needed by --once, and slow to import
 
     config = load(path, os.environ)
     log.configure(config.secrets)
-    stop = threading.Event()
-    with signals.handled(stop):
-        daemon = Daemon(config)
-        server = None
-        try:
-            server = StatusServer(
-                config.status.host,
-                config.status.port,
-                token=config.status.token,
-                picture=lambda: snapshot.snapshot(daemon, running=True),
-            )
-            url = server.url
-            daemon.start()
-            server.start()
-            _save(daemon, running=True, url=url)
-            stop.wait()
-            logger.info("stopping", extra={"grace": config.grace, "queued": daemon.waiting()})
-            daemon.stop(config.grace)
-            _save(daemon, running=False)
-            logger.info("stopped", extra={"queued": daemon.waiting()})
-        finally:
-            if server is not None:
-                server.stop()
-            daemon.close()
+    if stop.is_set():
+        return 0
+    daemon = Daemon(config)
+    server = None
+    try:
+        server = StatusServer(
+            config.status.host,
+            config.status.port,
+            token=config.status.token,
+            picture=lambda: snapshot.snapshot(daemon, running=True),
+        )
+        url = server.url
+        daemon.start()
+        server.start()
+        _save(daemon, running=True, url=url)
+        stop.wait()
+        logger.info("stopping", extra={"grace": config.grace, "queued": daemon.waiting()})
+        daemon.stop(config.grace)
+        _save(daemon, running=False)
+        logger.info("stopped", extra={"queued": daemon.waiting()})
+    finally:
+        if server is not None:
+            server.stop()
+        daemon.close()
     return 0
 
 
-def once(path: Path, timeout: str, as_json: bool) -> int:
-    """Poll once, deliver, print what happened; return the exit code."""
+def once(path: Path, timeout: str, as_json: bool, stop: threading.Event) -> int:
+    """Poll once, deliver, print what happened; return the exit code. *stop* ends it early."""
     config = load(path, os.environ)
     log.configure(config.secrets, level="WARNING")
     seconds = duration(timeout)
-    stop = threading.Event()
-    with signals.handled(stop):
-        daemon = Daemon(config)
-        try:
-            daemon.start(poll=False)
-            polled = daemon.poll_once(stop)
-            landed = daemon.drain(seconds, stop)
-            daemon.stop(ONCE_GRACE, drain=False)
-            picture = _save(daemon, running=False)
-        finally:
-            daemon.close()
+    daemon = Daemon(config)
+    try:
+        daemon.start(poll=False)
+        polled = daemon.poll_once(stop)
+        landed = daemon.drain(seconds, stop)
+        daemon.stop(ONCE_GRACE, drain=False)
+        picture = _save(daemon, running=False)
+    finally:
+        daemon.close()
     troubles = list(_troubles(picture))
     if as_json:
         click.echo(orjson.dumps({**picture, "troubles": troubles}).decode())

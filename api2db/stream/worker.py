@@ -196,7 +196,7 @@ class Worker:
         self.progress.writes += 1
         self.progress.seconds += self._clock.monotonic() - began
         for batch in batches:
-            self.progress.dead += len(self._dead.pop(batch.id, ()))
+            self._dead.pop(batch.id, None)
         self._group = GROUP_BATCHES
 
     def _passed(self, batches: list[Batch]) -> bool:
@@ -308,7 +308,7 @@ class Worker:
             content = row.content or _as_json(batch.rows.slice(at, 1))
             known[at] = DeadRow(at, row.reason, content)
         dead = [known[i] for i in sorted(known)]
-        self._dead_letters.put(
+        self.progress.dead += self._dead_letters.put(
             str(batch.timestamp_ns), dead, batch=batch.id, stream=self.stream, at=self._clock.now()
         )
         crash_point("worker.after_dead_letter")

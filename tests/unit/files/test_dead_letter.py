@@ -37,10 +37,10 @@ def test_replay(tmp_path: Path) -> None:
     """The same batch again replaces its rows: nothing is counted twice."""
     letters = DeadLetters(tmp_path / "s")
     assert letters.count() == 0
-    letters.put("1", [DeadRow(0, "a"), DeadRow(1, "b")])
-    letters.put("2", [DeadRow(0, "c")])
-    letters.put("1", [DeadRow(0, "a"), DeadRow(1, "b")])
-    assert letters.count() == 3
+    assert letters.put("1", [DeadRow(0, "a"), DeadRow(1, "b")]) == 2
+    assert letters.put("2", [DeadRow(0, "c")]) == 1
+    assert letters.put("1", [DeadRow(0, "a"), DeadRow(1, "b"), DeadRow(2, "d")]) == 1
+    assert letters.count() == 4
 
 
 def test_any_text(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ class Table(Sink):
         poison: Values that it refuses, without saying which.
         failures: Raised one by one, before the commit, by the next writes.
         lost_replies: Raised one by one, after the commit.
+        kept: Number of markers after each commit.
     """
 
     name = "memory"
@@ -45,6 +46,7 @@ class Table(Sink):
         self.failures: list[Exception] = []
         self.lost_replies: list[Exception] = []
         self.opened = self.writes = 0
+        self.kept: list[int] = []
 
     def open(self) -> None:
         self.opened += 1
@@ -64,6 +66,7 @@ class Table(Sink):
             self.rows += values
             self.markers |= {b.id for b in new}
             self.markers -= set(forget)
+            self.kept.append(len(self.markers))
             if self.lost_replies:
                 raise self.lost_replies.pop(0)
         return Landed(len(values))
@@ -223,6 +226,15 @@ def test_markers_are_pruned_once_acknowledged(bench: Bench) -> None:
         bench.put(value)
     bench.worker.start()
     bench.until(lambda: len(bench.table.rows) == 40 and not bench.table.markers)
+
+
+def test_markers_are_pruned_by_the_next_load(bench: Bench) -> None:
+    """Under steady load only the markers of the last transaction are there."""
+    for value in range(40):
+        bench.put(value)
+    bench.worker.start()
+    bench.drained()
+    assert bench.table.kept == [16, 16, 8]
 
 
 def test_markers_of_an_unacknowledged_load_survive_a_restart(bench: Bench) -> None:
