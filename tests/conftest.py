@@ -13,9 +13,8 @@ from tests.fixtures.postgres import binaries
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Every target that the whole suite tests; `local` is the sink that writes Parquet.
-TARGETS = ("parquet", "sqlite", "postgresql")
-_NAMES = {"local": "parquet"}
+#: Every target that the whole suite tests, local files by their format.
+TARGETS = ("parquet", "json", "csv", "pickle", "sqlite", "postgresql")
 
 _ran = pytest.StashKey[set[str]]()
 
@@ -36,8 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def targets(item: pytest.Item) -> set[str]:
     """Return the targets that a test is marked with."""
-    names = {str(mark.args[0]) for mark in item.iter_markers("backend")}
-    return {_NAMES.get(name, name) for name in names}
+    return {str(mark.args[0]) for mark in item.iter_markers("backend")}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -94,12 +94,6 @@ def _count(value: object) -> object:
     return value
 
 
-def _format(value: object) -> object:
-    if value in ("json", "csv", "pickle"):
-        raise ValueError(f"{value} {_NOT_YET}; there is parquet")
-    return value
-
-
 def _mode(value: object) -> object:
     if value in ("update", "replace"):
         raise ValueError(f"{value} {_NOT_YET}; there is shard")
@@ -175,7 +169,7 @@ Count = Annotated[int, BeforeValidator(_count)]
 WebUrl = Annotated[str, BeforeValidator(_web)]
 TargetUrl = Annotated[str, BeforeValidator(_target)]
 Cron = Annotated[str, BeforeValidator(_cron)]
-Format = Annotated[Literal["parquet"], BeforeValidator(_format)]
+Format = Literal["parquet", "json", "csv", "pickle"]
 Mode = Annotated[Literal["shard"], BeforeValidator(_mode)]
 Keys = Annotated[list[str], BeforeValidator(_keys)]
 Attempts = Annotated[None, BeforeValidator(_attempts)]

@@ -112,7 +112,14 @@ def make_target(config: Config, collector: CollectorConfig, stream: str, spool: 
     to = collector.to[stream]
     target = config.streams[stream]
     delivery = Delivery(spool, collector.name, stream, to.table, to.upsert)
-    return make_sink(target.url, target.local, delivery, base=config.folder)
+    return make_sink(
+        target.url,
+        target.local,
+        delivery,
+        base=config.folder,
+        fmt=target.fmt,
+        mode=target.mode,
+    )
 
 
 def make_source(collector: CollectorConfig, *, clock: Clock, stop: threading.Event) -> HttpSource:
@@ -159,4 +166,3 @@ def make_schedule(collector: CollectorConfig, clock: Clock) -> Schedule:
         return Cron(collector.cron, clock, jitter=collector.jitter)
     assert collector.every is not None
     return Interval(collector.every, clock, jitter=collector.jitter)
-

@@ -11,6 +11,7 @@ Every error that api2db raises on purpose.
     │   ├── RequestRefused          ... the API refuses this very request (4xx)
     │   ├── PageLoop                ... pages repeat or never end
     │   └── FormError               ... the body is not what the config says
+    ├── FileUnreadable              a file is not what its name says
     ├── SpoolError
     │   ├── SpoolFull               quota or disk: nothing was taken
     │   └── SpoolFailed             the disk failed: nothing was taken
@@ -98,6 +99,10 @@ class FormError(SourceError):
     def __init__(self, message: str, *, body: bytes = b"", hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.body = body
+
+
+class FileUnreadable(Api2dbError):
+    """A file of rows is damaged, or is not in the format that its name says."""
 
 
 class SpoolError(Api2dbError):

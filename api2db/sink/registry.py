@@ -20,7 +20,15 @@ _SCHEMES = {
 }
 
 
-def make_sink(url: str | None, local: Path | None, delivery: Delivery, *, base: Path) -> Sink:
+def make_sink(
+    url: str | None,
+    local: Path | None,
+    delivery: Delivery,
+    *,
+    base: Path,
+    fmt: str = "parquet",
+    mode: str = "shard",
+) -> Sink:
     """
     Return the sink of a target, not opened.
 
@@ -28,14 +36,16 @@ def make_sink(url: str | None, local: Path | None, delivery: Delivery, *, base: 
         url: URL of a database; or
         local: a folder for files.
         base: Folder at which a relative path in *url* begins.
+        fmt: Format of local files.
+        mode: What a local file holds: a batch, all batches, or the last poll.
 
     Raises:
         ConfigError: The kind of target is unknown, or its driver is not installed.
     """
     if local is not None:
-        from api2db.sink.local import LocalSink
+        from api2db.sink.local import local_sink
 
-        return LocalSink(local, delivery)
+        return local_sink(local, delivery, fmt, mode)
     if url is None:
         raise ConfigError(f"streams.{delivery.stream}: neither a url nor a folder")
     scheme = url.partition(":")[0].partition("+")[0].lower()

@@ -6,6 +6,8 @@ import json
 import sqlite3
 import uuid
 from abc import ABC, abstractmethod
+from datetime import date, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -55,6 +57,10 @@ class Backend(ABC):
     @abstractmethod
     def _make(self, delivery: Delivery) -> Sink:
         """Return a sink that is not open."""
+
+    def stored(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return *row* as `rows` gives it back."""
+        return row
 
     @abstractmethod
     def rows(self, table: str = "t") -> list[dict[str, Any]]:
@@ -167,29 +173,79 @@ class SqliteBackend(Backend):
             connection.close()
 
 
+#: How columns of a CSV file are read by a test; the others are text.
+_FROM_TEXT: dict[str, Any] = {"id": int, "i": int, "b": {"true": True, "false": False}.get}
+#: What one local file holds.
+MODES = ("shard",)
+
+
 class LocalBackend(Backend):
-    """A folder of Parquet shards."""
+    """A folder of files."""
 
     name = "local"
     sql = False
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "shards"
+    def __init__(self, folder: Path, fmt: str = "parquet", mode: str = "shard") -> None:
+        self.folder = folder / "files"
+        self.fmt, self.mode = fmt, mode
 
     def _make(self, delivery: Delivery) -> Sink:
         """Return a sink that is not open."""
-        return make_sink(None, self.folder, delivery, base=self.folder)
+        return make_sink(
+            None, self.folder, delivery, base=self.folder, fmt=self.fmt, mode=self.mode
+        )
 
-    def shards(self, table: str = "t") -> list[Path]:
-        """Return the shards in the order of their names."""
-        return sorted((self.folder / table).glob("*.parquet"))
+    def files(self, table: str = "t") -> list[Path]:
+        """Return the table's files that a user sees, in the order of their names."""
+        if self.mode == "shard":
+            return sorted((self.folder / table).glob(f"[!.]*.{self.fmt}"))
+        return [path for path in [self.folder / f"{table}.{self.fmt}"] if path.exists()]
 
     def rows(self, table: str = "t") -> list[dict[str, Any]]:
-        """Return the rows of all shards."""
-        found: list[dict[str, Any]] = []
-        for shard in self.shards(table):
-            found += pq.read_table(shard, partitioning=None).to_pylist()
+        """Return the rows of all files."""
+        return [row for path in self.files(table) for row in file_rows(path)]
+
+    def stored(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return *row* as `rows` gives it back: JSON and CSV have fewer types."""
+        if self.fmt == "json":
+            return {k: v if k in ("f", "n") else _text(v) for k, v in row.items()}
+        if self.fmt == "csv":
+            return {k: v if k in _FROM_TEXT else _text(v) for k, v in row.items()}
+        return row
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, date):
+        return value.isoformat()
+    return str(value) if isinstance(value, float | Decimal) else value
+
+
+def file_rows(path: Path) -> list[dict[str, Any]]:
+    """Read a file by what its users have: pyarrow, json, csv, pandas."""
+    if path.suffix == ".parquet":
+        return pq.read_table(path, partitioning=None).to_pylist()
+    if path.suffix == ".json":
+        found: list[dict[str, Any]] = json.loads(path.read_bytes(), parse_float=_digits)
         return found
+    import pandas as pd
+
+    if path.suffix == ".csv":
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
+        frame = frame.astype(object).where(frame.notna(), None)
+        rows = frame.to_dict("records")
+        return [
+            {str(k): _FROM_TEXT.get(str(k), str)(v) if v is not None else v for k, v in row.items()}
+            for row in rows
+        ]
+    frame = pd.read_pickle(path)
+    frame = frame.astype(object).where(frame.notna(), None)
+    return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
+
+
+def _digits(text: str) -> float | Decimal:
+    return float(text) if len(text) < 17 else Decimal(text)
 
 
 def loads(value: Any) -> Any:

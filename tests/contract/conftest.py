@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from api2db.files.codec import FORMATS
 from tests.contract.backends import (
+    MODES,
     Backend,
     LocalBackend,
     PostgresBackend,
@@ -15,11 +17,14 @@ from tests.contract.backends import (
 from tests.fixtures.postgres import Postgres
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-BACKENDS = ("postgresql", "sqlite", "local")
-PARAMS = [pytest.param(name, marks=pytest.mark.backend(name)) for name in BACKENDS]
+    from _pytest.mark import ParameterSet
+
+DATABASES = ("postgresql", "sqlite")
+FILES = tuple(f"{fmt}-{mode}" for mode in MODES for fmt in FORMATS)
+BACKENDS = DATABASES + FILES
 _ran: set[str] = set()
 
 
@@ -34,10 +39,18 @@ def _backend(name: str, request: pytest.FixtureRequest, folder: Path) -> Backend
     _ran.add(name)
     if name == "postgresql":
         return PostgresBackend(request.getfixturevalue("postgres"))
-    return SqliteBackend(folder) if name == "sqlite" else LocalBackend(folder)
+    if name == "sqlite":
+        return SqliteBackend(folder)
+    fmt, _, mode = name.partition("-")
+    return LocalBackend(folder, fmt, mode)
 
 
-@pytest.fixture(params=PARAMS)
+def _params(names: Iterable[str]) -> list[ParameterSet]:
+    """Mark each target by its kind, or by the format of its files."""
+    return [pytest.param(name, marks=pytest.mark.backend(name.partition("-")[0])) for name in names]
+
+
+@pytest.fixture(params=_params(BACKENDS))
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     """Every target in turn."""
     backend = _backend(request.param, request, tmp_path)
@@ -45,7 +58,7 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]
     backend.close()
 
 
-@pytest.fixture(params=PARAMS[:2])
+@pytest.fixture(params=_params(DATABASES))
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     """Every target that speaks SQL in turn."""
     backend = _backend(request.param, request, tmp_path)
