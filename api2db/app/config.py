@@ -13,13 +13,14 @@ from api2db.app import document as yaml_file
 from api2db.app.field import bind
 from api2db.app.interpolation import Interpolation
 from api2db.app.mistakes import at, mistakes, references, without
-from api2db.app.model import AuthModel, CollectorModel, RootModel, StreamModel
+from api2db.app.model import FOREIGN, AuthModel, CollectorModel, RootModel, StreamModel
 from api2db.app.quantity import duration
 from api2db.app.settings import (
     CollectorConfig,
     ColumnConfig,
     Config,
     Destination,
+    FunctionConfig,
     SinceConfig,
     StatusConfig,
     StreamConfig,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CollectorConfig", "Config", "duration", "json_schema", "load"]
 
+#: Folder of Python functions, beside config.yaml.
+COLLECTORS = "collectors"
 #: Shorter texts would take ordinary words out of the log.
 SECRET_LENGTH = 4
 #: Headers and parameters whose values are secrets even where they are written out.
@@ -77,7 +80,8 @@ def json_schema() -> dict[str, Any]:
     shapes = schema["$defs"]
     columns = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/ColumnModel"}]}
     _spell(shapes["CollectorModel"], "columns", type="object", additionalProperties=columns)
-    shapes["CollectorModel"]["required"] = ["get", "to"]
+    shapes["CollectorModel"]["required"] = ["to"]
+    shapes["CollectorModel"]["oneOf"] = [{"required": [source]} for source in FOREIGN]
     to = shapes["CollectorModel"]["properties"]["to"]
     to["additionalProperties"] = {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/ToModel"}]}
     keys = {"type": "array", "items": {"type": "string"}, "minItems": 1}
@@ -107,8 +111,13 @@ def _inherit(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _merge(shared: dict[str, Any], collector: dict[str, Any]) -> dict[str, Any]:
-    """`every` and `cron` exclude each other; `params` and `headers` are merged by key."""
-    result = {**shared, **collector}
+    """
+    `every` and `cron` exclude each other; `params` and `headers` are merged by key.
+
+    What does not go with a collector's source is not inherited.
+    """
+    foreign = frozenset[str]().union(*(FOREIGN[kind] for kind in FOREIGN if kind in collector))
+    result = {**{key: value for key, value in shared.items() if key not in foreign}, **collector}
     for a, b in (("every", "cron"), ("cron", "every")):
         if a in collector and b not in collector:
             result.pop(b, None)
@@ -140,7 +149,7 @@ def _settings(model: RootModel, path: Path, folder: Path, put_in: set[str]) -> C
         folder=folder,
         store=folder / model.store,
         streams=streams,
-        collectors={name: _collector(name, c) for name, c in model.collectors.items()},
+        collectors={name: _collector(name, c, folder) for name, c in model.collectors.items()},
         status=StatusConfig(host, port, model.status.token),
         grace=model.defaults.grace,
         secrets=frozenset(s for s in secrets - _urls(model) if len(s) >= SECRET_LENGTH),
@@ -149,7 +158,7 @@ def _settings(model: RootModel, path: Path, folder: Path, put_in: set[str]) -> C
 
 def _urls(model: RootModel) -> set[str]:
     streams = {stream.url for stream in model.streams.values() if stream.url}
-    return streams | {collector.get for collector in model.collectors.values()}
+    return streams | {collector.get for collector in model.collectors.values() if collector.get}
 
 
 def _passwords(url: str) -> Iterator[str]:
@@ -180,7 +189,7 @@ def _auth(auth: AuthModel) -> Auth:
     return Auth("query", key.value, cast("str", key.query))
 
 
-def _collector(name: str, model: CollectorModel) -> CollectorConfig:
+def _collector(name: str, model: CollectorModel, folder: Path) -> CollectorConfig:
     pages, since = model.pages, model.since
     columns = None
     if model.columns is not None:
@@ -191,6 +200,7 @@ def _collector(name: str, model: CollectorModel) -> CollectorConfig:
     return CollectorConfig(
         name=name,
         get=model.get,
+        python=FunctionConfig(folder / COLLECTORS, model.python) if model.python else None,
         to={
             stream: Destination(stream, to.table or name, tuple(to.upsert or ()))
             for stream, to in model.to.items()

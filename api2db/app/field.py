@@ -43,6 +43,13 @@ def _web(value: object) -> object:
     return value
 
 
+def _function(value: object) -> object:
+    name = r"[^\W\d]\w*"
+    if isinstance(value, str) and not re.fullmatch(rf"({name}\.)*(?!py:){name}:{name}", value):
+        raise ValueError("write module:name, such as weather:fetch for collectors/weather.py")
+    return value
+
+
 def _port(url: str) -> None:
     try:
         _ = urlsplit(url).port
@@ -167,6 +174,7 @@ Scalars = Annotated[
 ]
 Count = Annotated[int, BeforeValidator(_count)]
 WebUrl = Annotated[str, BeforeValidator(_web)]
+FunctionName = Annotated[str, BeforeValidator(_function)]
 TargetUrl = Annotated[str, BeforeValidator(_target)]
 Cron = Annotated[str, BeforeValidator(_cron)]
 Format = Literal["parquet", "json", "csv", "pickle"]

@@ -10,8 +10,10 @@ from api2db.app.schedule import Cron, Interval, Schedule
 from api2db.core.backoff import Backoff
 from api2db.files.dead_letter import DeadBodies, DeadLetters
 from api2db.ingest.form import Column, Form
+from api2db.ingest.function import FunctionSource
+from api2db.ingest.function_poll import FunctionPoll
 from api2db.ingest.http import HttpSource
-from api2db.ingest.poll import Since
+from api2db.ingest.poll import Poll, Since
 from api2db.sink.base import Delivery
 from api2db.sink.registry import make_sink
 from api2db.spool.spool import Spool
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from api2db.core.ids import Timestamps
     from api2db.files.layout import Layout
     from api2db.ingest.checkpoint import Checkpoint
+    from api2db.ingest.source import Source
     from api2db.sink.base import Sink
     from api2db.stream.watchdog import Watchdog
 
@@ -103,6 +106,7 @@ def make_line(
         schedule=make_schedule(collector, clock),
         clock=clock,
         stop=stop,
+        make_poll=Poll if collector.python is None else FunctionPoll,
     )
     return Line(collector, spool, poller, workers, dead)
 
@@ -122,8 +126,11 @@ def make_target(config: Config, collector: CollectorConfig, stream: str, spool: 
     )
 
 
-def make_source(collector: CollectorConfig, *, clock: Clock, stop: threading.Event) -> HttpSource:
-    """Return the API of a collector; nothing is sent."""
+def make_source(collector: CollectorConfig, *, clock: Clock, stop: threading.Event) -> Source:
+    """Return the source of a collector; nothing is asked yet, no user code runs."""
+    if collector.python is not None:
+        return FunctionSource(collector.python.folder, collector.python.target, clock=clock)
+    assert collector.get is not None
     return HttpSource(
         collector.get,
         auth=collector.auth,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any
 
-from api2db.app.model import MODELS
+from api2db.app.model import FOREIGN, MODELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,6 +96,8 @@ def references(value: dict[str, Any], document: Document) -> Iterator[tuple[int,
     """Yield what is wrong between one part of the file and another."""
     streams = _mapping(value.get("streams"))
     for name, collector in _mapping(value.get("collectors")).items():
+        if isinstance(collector, dict):
+            yield from _source(("collectors", name), collector, document)
         columns = _mapping(_mapping(collector).get("columns"))
         for stream, to in _mapping(_mapping(collector).get("to")).items():
             place = ("collectors", name, "to", stream)
@@ -111,6 +113,28 @@ def references(value: dict[str, Any], document: Document) -> Iterator[tuple[int,
                 if columns and key not in columns:
                     text = f"there is no column {key!r} in 'columns'"
                     yield at(document, (*place, "upsert"), text)
+
+
+def _source(
+    place: Place, collector: dict[str, Any], document: Document
+) -> Iterator[tuple[int, str]]:
+    """Yield what is wrong with the source of a collector, and with what does not go with it."""
+    given = [kind for kind in FOREIGN if kind in collector]
+    kinds = ", ".join(f"'{kind}'" for kind in FOREIGN)
+    if not given:
+        yield at(document, place, f"there is no source; give one of {kinds}")
+    for kind in given[1:]:
+        yield at(document, (*place, kind), f"'{given[0]}' is here already; give one of {kinds}")
+    if len(given) != 1:
+        return
+    kind = given[0]
+    for key in collector:
+        if key in FOREIGN[kind]:
+            yield at(document, (*place, key), f"does not go with '{kind}'")
+    since = collector.get("since")
+    if isinstance(since, dict) and "field" in since and ("param" in since) != (kind == "get"):
+        text = "this key is missing" if kind == "get" else f"does not go with '{kind}'"
+        yield at(document, (*place, "since", "param"), text)
 
 
 def _mapping(value: Any) -> dict[str, Any]:

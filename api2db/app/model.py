@@ -13,6 +13,7 @@ from api2db.app.field import (
     Cron,
     Duration,
     Format,
+    FunctionName,
     JmesPath,
     Keys,
     Mode,
@@ -97,7 +98,9 @@ class SinceModel(Model):
     """Ask only for what is new."""
 
     field: JmesPath = Field(description="JMESPath of the value on the raw row.")
-    param: str = Field(description="Query parameter that sends the greatest value seen.")
+    param: str | None = Field(
+        None, description="With 'get': query parameter that sends the greatest value seen."
+    )
     initial: Scalar | None = Field(None, description="Value of the first request.")
     lag: Duration | None = Field(
         None, description="Reach back: a duration for times, a number for numbers."
@@ -187,11 +190,21 @@ class RootDefaultsModel(DefaultsModel):
     grace: Duration = Field(25.0, description="Longest time from SIGTERM to the end.")
 
 
+_REQUEST = frozenset({"auth", "params", "headers", "max_bytes", "rows", "pages"})
+#: Kinds of source, one of which a collector names, and the keys that do not go with each.
+FOREIGN: dict[str, frozenset[str]] = {
+    "get": frozenset(),
+    "python": _REQUEST | {"timeout", "max_pages", "retries"},
+}
+
+
 class CollectorModel(DefaultsModel):
     """An API, and where its rows go."""
 
-    get: WebUrl = Field(description="URL of the API.")
-    python: NotYet = Field(None, description="A Python function; not in this version.")
+    get: WebUrl | None = Field(None, description="URL of the API.")
+    python: FunctionName | None = Field(
+        None, description="module:name of a function in 'collectors' beside this file."
+    )
     sql: NotYet = Field(None, description="A database as the source; not in this version.")
     rows: JmesPath | None = Field(None, description="JMESPath of the list of rows in the body.")
     pages: PagesModel | None = Field(None, description="How pages follow each other.")

@@ -89,11 +89,13 @@ class Poller:
         schedule: Schedule,
         clock: Clock,
         stop: threading.Event,
+        make_poll: Callable[..., Poll] = Poll,
     ) -> None:
         self.name = name
         self.counts = Counts()
         self._source = source
         self._make_form = form
+        self._make_poll = make_poll
         self._since = since
         self._max_pages = max_pages
         self._spool = spool
@@ -164,13 +166,13 @@ class Poller:
         checkpoint = Checkpoint.from_bytes(self._spool.state)
         form = self._form or self._make_form(checkpoint)
         self._form = None  # after a failure its memory may be ahead of the log
-        poll = Poll(
+        poll = self._make_poll(
             self._source,
             form,
             checkpoint,
             since=self._since,
             max_pages=self._max_pages,
-            next_seq=self._spool.next_seq,
+            next_seq=lambda: self._spool.next_seq,
             held=self._held,
         )
         steps = poll.steps()
@@ -191,7 +193,7 @@ class Poller:
             for step in steps:
                 if len(flight) == PAGES_IN_FLIGHT:
                     self._done(flight.popleft())
-                if step.last and not flight:
+                if (step.last or step.sync) and not flight:
                     self._done_rows(self._put(step, broken))
                 else:
                     flight.append(self._log.submit(self._put, step, broken))
@@ -242,8 +244,10 @@ class Poller:
         """Return whether a step without rows must be stored all the same."""
         if step.last:
             return step.state != self._spool.state
-        poll = Checkpoint.from_bytes(step.state).poll
-        return poll is not None and poll.restart
+        after = Checkpoint.from_bytes(step.state)
+        if after.mark != Checkpoint.from_bytes(self._spool.state).mark:
+            return True
+        return after.poll is not None and after.poll.restart
 
     def _held(self, poll: str, first_seq: int) -> Iterator[pa.RecordBatch]:
         return (batch.rows for batch in self._spool.poll(poll, first_seq))

@@ -18,9 +18,17 @@ class SinceConfig:
     """The `since` block. *lag* is seconds for instants, units for numbers."""
 
     field: str
-    param: str
+    param: str | None = None
     initial: str | int | float | None = None
     lag: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionConfig:
+    """A Python function: *target* is ``module:name`` in *folder*."""
+
+    folder: Path
+    target: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +64,16 @@ class StreamConfig:
 
 @dataclass(frozen=True, slots=True)
 class CollectorConfig:
-    """An API and where its rows go. Durations are seconds, sizes bytes."""
+    """
+    A source and where its rows go. Durations are seconds, sizes bytes.
+
+    One of *get* and *python* is set.
+    """
 
     name: str
-    get: str = field(repr=False)
     to: Mapping[str, Destination]
+    get: str | None = field(default=None, repr=False)
+    python: FunctionConfig | None = None
     every: float | None = None
     cron: str | None = None
     auth: Auth | None = None

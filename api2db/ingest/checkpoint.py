@@ -80,12 +80,14 @@ class Checkpoint:
         taken: Rows at or above the value that the next poll sends.
         form: Columns and types that the form remembers (`Form.memory`).
         poll: The poll under way, None between polls.
+        mark: What the user's function last yielded as its `Checkpoint`, a JSON value.
     """
 
     since: Value = None
     taken: Taken = field(default_factory=Taken)
     form: dict[str, Any] = field(default_factory=dict)
     poll: OpenPoll | None = None
+    mark: Any = None
 
     def with_poll(self, poll: OpenPoll | None, form: dict[str, Any]) -> Checkpoint:
         """Return the same checkpoint with *poll* under way; since and taken do not move."""
@@ -99,6 +101,8 @@ class Checkpoint:
             "form": self.form,
             "poll": self.poll.to_json() if self.poll else None,
         }
+        if self.mark is not None:
+            value["mark"] = self.mark
         try:
             return orjson.dumps(value)
         except TypeError:  # a `since` value beyond 64 bits
@@ -116,4 +120,5 @@ class Checkpoint:
             taken=Taken.from_json(value["taken"]),
             form=value["form"],
             poll=OpenPoll.from_json(poll) if poll else None,
+            mark=value.get("mark"),
         )

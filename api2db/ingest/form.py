@@ -18,6 +18,7 @@ import msgspec
 
 from api2db.core.batch import DeadRow
 from api2db.core.errors import ConfigError
+from api2db.ingest.chunk import Chunk
 from api2db.ingest.form_declared import Column, Declared
 from api2db.ingest.form_envelope import Envelope, Rows
 from api2db.ingest.form_inferred import Inferred
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from api2db.ingest.form_envelope import Decode
     from api2db.ingest.form_table import Plan
+    from api2db.ingest.source import Body
 
 __all__ = ["Built", "Column", "Form", "Page"]
 
@@ -109,13 +111,15 @@ class Form:
         except Uncompilable:
             return None
 
-    def parse(self, body: bytes) -> Page:
+    def parse(self, body: Body) -> Page:
         """
-        Decode *body*.
+        Decode *body*; the rows of a chunk are taken as they are.
 
         Raises:
             FormError: It is not JSON, or holds no list where the rows should be.
         """
+        if isinstance(body, Chunk):
+            return self._take(body)
         return self._parse_typed(body) or self._parse_loose(body)
 
     def _parse_typed(self, body: bytes) -> Page | None:
@@ -149,6 +153,13 @@ class Form:
         if self._since is not None:
             since = [_since_value(self._since, value) for value in values]
         return Page(self, body, len(values), rows.next, since, rows=rows, values=values)
+
+    def _take(self, chunk: Chunk) -> Page:
+        since = None if self._since is None else chunk.since or chunk.search(self._since)
+        rows = Rows([*chunk.raws], chunk.next, dead={**chunk.dead})
+        # Declared columns convert from JSON; inference sees the values' own types.
+        values: list[Any] | None = None if isinstance(self._plan, Declared) else [*chunk.values]
+        return Page(self, b"", len(rows.raws), chunk.next, since, rows=rows, values=values)
 
     def _build(self, page: Page, skip: Collection[int]) -> Built:
         table = None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pyarrow as pa
 
-from api2db.core.types import EXACT_INT, JSON, arrow_type, decimal_for, kind_of, widen
+from api2db.core.types import EXACT_INT, JSON, arrow_type, decimal_for, kind_of, plain, widen
 from api2db.core.values import digits, json_kind
 from api2db.ingest.form_convert import (
     INT64,
@@ -30,9 +31,13 @@ if TYPE_CHECKING:
 
 _INT, _FLOAT, _BOOL = arrow_type("int"), arrow_type("float"), arrow_type("bool")
 _STR, _DATETIME = arrow_type("str"), arrow_type("datetime")
-_WHOLE = arrow_type("decimal(38,0)")
+_WHOLE, _DECIMAL = arrow_type("decimal(38,0)"), arrow_type("decimal")
+_DATE = arrow_type("date")
 _NONE = type(None)
 _CONTAINERS = {dict, list}
+_NUMBERS = {int, float, Decimal}
+#: What Python code and databases bring, and JSON does not.
+_NATIVE = {date, Decimal}
 
 _text = msgspec.json.Encoder().encode
 
@@ -82,7 +87,7 @@ def column(
         type_ = _first(types, values, big=big)
     else:
         type_ = _widened(known.type, types, values, big=big) if evolve else known.type
-    converted = _converted(type_, values, raws)
+    converted = _converted(type_, types, values, raws)
     type_ = converted.array.type  # decimals may have got more digits
     return Known(type_, big and type_ == _INT), converted
 
@@ -97,6 +102,10 @@ def _classes(types: set[type], values: Any) -> list[pa.DataType]:
         found.append(_WHOLE if outside else _INT)
     if float in types:
         found.append(_FLOAT)
+    if Decimal in types:
+        found.append(_DECIMAL)
+    if date in types:
+        found.append(_DATE)
     if str in types:
         texts = [v for v in values if type(v) is str]
         found.append(_DATETIME if _are_instants(texts) else _STR)
@@ -112,8 +121,8 @@ def _first(types: set[type], values: Any, *, big: bool) -> pa.DataType:
         return JSON
     if len(classes) == 1:
         return classes[0]
-    if types == {int, float}:
-        return arrow_type("decimal") if big else _FLOAT
+    if types <= _NUMBERS:
+        return _DECIMAL if big or Decimal in types else _FLOAT
     return _STR
 
 
@@ -124,7 +133,9 @@ def _widened(type_: pa.DataType, types: set[type], values: Any, *, big: bool) ->
     return type_
 
 
-def _converted(type_: pa.DataType, values: Any, raws: Callable[[], list[Any]]) -> Converted:
+def _converted(
+    type_: pa.DataType, types: set[type], values: Any, raws: Callable[[], list[Any]]
+) -> Converted:
     kind = kind_of(type_)
     if kind == "json":
         return Converted(json_array(raws()))
@@ -132,7 +143,18 @@ def _converted(type_: pa.DataType, values: Any, raws: Callable[[], list[Any]]) -
         return _texts(values)
     if kind == "decimal":
         return _decimals(type_, values)
+    if not types.isdisjoint(_NATIVE):
+        values = [_plainly(value, kind) for value in values]
     return convert(type_, list(values))
+
+
+def _plainly(value: Any, kind: str) -> Any:
+    """Return a date or decimal of Python code as JSON would have it, for a column of *kind*."""
+    if type(value) is date:
+        return value.isoformat()
+    if type(value) is Decimal and kind == "float" and _exactly(float(value)) == value:
+        return float(value)
+    return value
 
 
 def _texts(values: Any) -> Converted:
@@ -145,8 +167,10 @@ def _texts(values: Any) -> Converted:
         elif type(value) in _CONTAINERS:
             misfits[i] = f"is {json_kind(value)}, and the column is text"
             texts.append(None)
+        elif type(value) is date:
+            texts.append(value.isoformat())
         else:
-            texts.append(_text(value).decode())
+            texts.append(plain(value) if type(value) is Decimal else _text(value).decode())
     return Converted(pa.array(texts, _STR), misfits)
 
 
@@ -155,7 +179,7 @@ def _decimals(type_: pa.DataType, values: Any) -> Converted:
     misfits: dict[int, str] = {}
     for i, value in enumerate(values):
         number = None
-        if value is not None and type(value) not in (int, float):
+        if value is not None and type(value) not in _NUMBERS:
             misfits[i] = f"is {json_kind(value)}, not a number"
         elif value is not None:
             number = _exactly(value)
@@ -167,7 +191,7 @@ def _decimals(type_: pa.DataType, values: Any) -> Converted:
     return Converted(*decimal_array(type_, numbers, misfits))
 
 
-def _exactly(value: float) -> Decimal:
+def _exactly(value: float | Decimal) -> Decimal:
     return Decimal(repr(value)) if type(value) is float else Decimal(value)
 
 

@@ -25,15 +25,16 @@ import pyarrow as pa
 from api2db.core.errors import PageLoop, RequestRefused, SourceError
 from api2db.core.ids import new_id
 from api2db.ingest import watermark
-from api2db.ingest.checkpoint import Checkpoint, OpenPoll
+from api2db.ingest.checkpoint import OpenPoll
 from api2db.ingest.held import HeldRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from api2db.core.batch import DeadRow
+    from api2db.ingest.checkpoint import Checkpoint
     from api2db.ingest.form import Built, Form, Page
-    from api2db.ingest.source import Request, Response, Source
+    from api2db.ingest.source import Body, Request, Response, Source
     from api2db.ingest.watermark import Value
 
 logger = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class Step:
         first_seq: Lowest sequence number that the poll's records can have.
         dead: Rows that do not fit the form.
         last: Whether the poll ends with this step.
+        sync: Whether it must be durable before the next step is asked for.
     """
 
     poll: str
@@ -80,6 +82,7 @@ class Step:
     first_seq: int
     dead: tuple[DeadRow, ...] = ()
     last: bool = False
+    sync: bool = False
 
 
 class Poll:
@@ -87,7 +90,7 @@ class Poll:
     One run of a poll, fresh or resumed; used by one thread.
 
     Args:
-        next_seq: Sequence number that the log will give to its next record.
+        next_seq: Returns the sequence number that the log will give to its next record.
         held: Returns the rows of an open poll's records: called with its id and `first_seq`.
     """
 
@@ -99,7 +102,7 @@ class Poll:
         *,
         since: Since | None,
         max_pages: int,
-        next_seq: int,
+        next_seq: Callable[[], int],
         held: Callable[[str, int], Iterable[pa.RecordBatch]],
     ) -> None:
         self._source = source
@@ -164,7 +167,7 @@ class Poll:
         return OpenPoll(
             new_id(),
             first,
-            self._next_seq,
+            self._next_seq(),
             sent=sent,
             high=self._before.since,
             left=left,
@@ -200,8 +203,10 @@ class Poll:
         poll.kept.forget_null()  # this run meets them all again
         self._open = replace(poll, next=first, page=0, left=left, restart=True)
 
-    def _repeated(self, body: bytes) -> PageLoop | None:
+    def _repeated(self, body: Body) -> PageLoop | None:
         """Return an error if an earlier page of this run had this very body."""
+        if not isinstance(body, bytes):
+            return None  # a source that counts its pages itself
         checksum = (len(body), zlib.crc32(body), google_crc32c.value(body))
         if checksum in self._bodies:
             return PageLoop(
@@ -266,7 +271,9 @@ class Poll:
 
     def _ended(self, high: Value) -> Checkpoint:
         """Return the checkpoint after the last page."""
-        return Checkpoint(since=high, taken=self._open.kept, form=self._form.memory)
+        return replace(
+            self._before, since=high, taken=self._open.kept, form=self._form.memory, poll=None
+        )
 
     def _known(self, page: Page) -> set[int]:
         """Return the rows of *page* that earlier polls took."""

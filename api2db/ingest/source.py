@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from api2db.ingest.chunk import Chunk
+
+#: What a source returns for a request: JSON, or rows that need no decoding.
+Body: TypeAlias = "bytes | Chunk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,7 @@ class Request:
 class Response(Protocol):
     """A request that has been sent; its body is read later."""
 
-    def read(self) -> bytes:
+    def read(self) -> Body:
         """
         Return the whole decoded body; no bytes mean that there are no rows and no next page.
 

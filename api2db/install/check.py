@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from api2db.app.config import load
+from api2db.app.preflight import preflight
 from api2db.core.errors import Api2dbError
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 def check(path: Path, *, connect: bool, as_json: bool) -> int:
     """Validate *path*, print the result, return the exit code (ConfigError passes through)."""
     config = load(path, os.environ)
+    preflight(config)
     results = dict(_connect(config)) if connect else {}
     if as_json:
         import json

@@ -12,6 +12,7 @@ import orjson
 from api2db.app import log, snapshot
 from api2db.app.config import duration, load
 from api2db.app.daemon import Daemon
+from api2db.app.preflight import preflight
 
 if TYPE_CHECKING:
     import threading
@@ -29,6 +30,7 @@ def forever(path: Path, stop: threading.Event) -> int:
 
     config = load(path, os.environ)
     log.configure(config.secrets)
+    preflight(config)
     if stop.is_set():
         return 0
     daemon = Daemon(config)
@@ -60,6 +62,7 @@ def once(path: Path, timeout: str, as_json: bool, stop: threading.Event) -> int:
     """Poll once, deliver, print what happened; return the exit code. *stop* ends it early."""
     config = load(path, os.environ)
     log.configure(config.secrets, level="WARNING")
+    preflight(config)
     seconds = duration(timeout)
     daemon = Daemon(config)
     try:

@@ -253,7 +253,7 @@ status: { bind: "0.0.0.0:80" }
         ),
         "config.yaml:10: collectors.orders.to.pgg: there is no stream 'pgg'; did you mean 'pg'?",
         "config.yaml:11: collectors.two: give either 'every' or 'cron', here or in 'defaults'",
-        "config.yaml:12: collectors.three.get: this key is missing",
+        "config.yaml:12: collectors.three: there is no source; give one of 'get', 'python'",
         "config.yaml:13: status: 0.0.0.0 is not loopback: set 'token', or bind 127.0.0.1",
     ]
 
@@ -317,7 +317,6 @@ def test_one_mistake(tmp_path: Path, line: str, said: str) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "python: m:f",
         "sql: sqlite:///x",
         "auth: { bearer: a, oauth2: {} }",
         "pages: { next: a, link: header }",
@@ -462,3 +461,48 @@ def test_schema(change: tuple[str, str], valid: bool) -> None:
     validator = jsonschema.Draft202012Validator(json_schema())
     validator.check_schema(validator.schema)
     assert validator.is_valid(yaml.safe_load(EXAMPLE.replace(*change))) is valid
+
+
+FUNCTION = """\
+streams: { lite: { url: sqlite:///x.db } }
+defaults: { auth: { bearer: token }, retries: 3, quota: 1GB }
+collectors:
+  c:
+    every: 1
+    python: weather:fetch
+    to: { lite: }
+%s
+"""
+
+
+def test_python_collector(tmp_path: Path) -> None:
+    """A function needs its name only; defaults of requests are not for it."""
+    c = read(tmp_path, FUNCTION % "    since: { field: at, lag: 5m }").collectors["c"]
+    assert c.python is not None
+    assert (c.python.folder, c.python.target) == (tmp_path / "collectors", "weather:fetch")
+    assert (c.get, c.auth, c.quota) == (None, None, 10**9)
+    assert c.since is not None
+    assert (c.since.field, c.since.param, c.since.lag) == ("at", None, 300.0)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("get: https://h/x", "'get' is here already; give one of 'get', 'python'"),
+        ("rows: data", "does not go with 'python'"),
+        ("timeout: 5s", "does not go with 'python'"),
+        ("since: { field: a, param: b }", "does not go with 'python'"),
+    ],
+)
+def test_what_does_not_go_with_a_function(tmp_path: Path, line: str, said: str) -> None:
+    """A key that could do nothing is a mistake, at its own line."""
+    (found,) = mistakes(tmp_path, FUNCTION % f"    {line}")
+    assert found.startswith(("config.yaml:8: collectors.c.", "config.yaml:6: collectors.c.python"))
+    assert found.endswith(said)
+
+
+@pytest.mark.parametrize("name", ["weather", "weather.py:fetch", "../x:f", ":f", "w:f()"])
+def test_name_of_a_function(tmp_path: Path, name: str) -> None:
+    """Module and function are Python names."""
+    (found,) = mistakes(tmp_path, FUNCTION.replace("weather:fetch", f"'{name}'") % "")
+    assert "write module:name" in found

@@ -112,7 +112,7 @@ def run(
         checkpoint,
         since=since,
         max_pages=max_pages,
-        next_seq=len(log.records),
+        next_seq=lambda: len(log.records),
         held=log.held,
     )
     for done, step in enumerate(poll.steps()):

@@ -1,0 +1,196 @@
+"""Python's own values as rows."""
+
+from __future__ import annotations
+
+import enum
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from api2db.core.errors import FormError
+from api2db.core.types import JSON
+from api2db.ingest.chunk import Chunk
+from api2db.ingest.form import Column, Form
+from api2db.ingest.native import chunks
+
+CET = timezone(timedelta(hours=1))
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+def rows(item: object) -> list[dict[str, Any]]:
+    return [row for chunk in chunks(item) for row in chunk.values]
+
+
+def built(*items: object, columns: list[Column] | None = None) -> list[pa.RecordBatch]:
+    """Return the columns of each item, by one form that remembers."""
+    form = Form(rows=None, columns=columns)
+    return [form.parse(chunk).build().rows for item in items for chunk in chunks(item)]
+
+
+def kinds(batch: pa.RecordBatch) -> dict[str, str]:
+    return {field.name: str(field.type) for field in batch.schema}
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, None),
+        (float("nan"), None),
+        (Decimal("NaN"), None),
+        (pd.NaT, None),
+        (pd.NA, None),
+        (2**70, 2**70),
+        (datetime(2024, 1, 2, 3, tzinfo=CET), "2024-01-02T03:00:00+01:00"),
+        (datetime(2024, 1, 2, 3), "2024-01-02T03:00:00Z"),
+        (pd.Timestamp("2024-01-02T03:00:00Z"), "2024-01-02T03:00:00Z"),
+        (date(2024, 1, 2), date(2024, 1, 2)),
+        (time(3, 4), "03:04:00"),
+        (b"\x00\xff", "00ff"),
+        (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+        (Path("/a"), "/a"),
+        (Colour.RED, "red"),
+        ((1, {"a": b"\x01"}), [1, {"a": "01"}]),
+        (pd.Series([5]).to_numpy()[0], 5),
+        (pd.Series([1, 2]).to_numpy(), [1, 2]),
+    ],
+)
+def test_each_type_has_one_form(value: object, expected: object) -> None:
+    """What a dict holds comes out as JSON, a date or a Decimal."""
+    [row] = rows({"v": value})
+    assert row["v"] == expected
+    assert type(row["v"]) is type(expected)
+
+
+@pytest.mark.parametrize("item", [3, "text", b"bytes", [1], [["a"]], {"d": timedelta(1)}, object()])
+def test_what_is_no_row_is_refused(item: object) -> None:
+    """Nothing is guessed: the poll fails and says what came."""
+    with pytest.raises(FormError):
+        rows(item)
+
+
+def test_late_keys_and_integers_beside_null_stay() -> None:
+    """A key that the first row lacks is a column, and 1 beside None is a 64-bit integer."""
+    [batch] = built([{"a": None}, {"a": 2**60}, {"late": "x"}])
+    assert kinds(batch) == {"a": "int64", "late": "string"}
+    assert batch.to_pylist()[1:] == [{"a": 2**60, "late": None}, {"a": None, "late": "x"}]
+
+
+def test_dates_and_decimals_have_columns_of_their_own() -> None:
+    """They do not become text and float on their way, and are remembered."""
+    day, price = date(2024, 1, 2), Decimal("12.345678901234567890123")
+    first, then = built([{"d": day, "m": price}], [{"d": None, "m": 5}])
+    assert kinds(first)["d"] == kinds(then)["d"] == "date32[day]"
+    assert kinds(then)["m"].startswith("decimal")
+    assert first.to_pylist()[0]["m"] == price
+    assert then.to_pylist()[0]["m"] == 5
+
+
+def test_dates_and_decimals_widen_as_json_does() -> None:
+    """A date beside text is text; a decimal goes into a column of floats if it is exact there."""
+    _, text, number = built(
+        [{"d": date(2024, 1, 2), "f": 0.5}],
+        [{"d": "soon", "f": Decimal("0.1")}, {"d": date(2024, 1, 3), "f": None}],
+        [{"d": Decimal("1.50"), "f": 1}],
+    )
+    assert text.to_pylist() == [{"d": "soon", "f": 0.1}, {"d": "2024-01-03", "f": None}]
+    assert number.to_pylist() == [{"d": "1.5", "f": 1.0}]
+
+
+def test_a_frame_keeps_zones_integers_and_named_index() -> None:
+    """Instants keep their zone's instant; whole numbers beside NaN were integers."""
+    frame = pd.DataFrame(
+        {
+            "t": pd.to_datetime(["2024-07-01", None]).tz_localize("Europe/Berlin"),
+            "n": [1.0, None],
+            "x": [0.5, None],
+            "i": pd.array([2**60, None], dtype="Int64"),
+            "s": ["a", None],
+            "c": pd.Categorical(["u", "v"]),
+        },
+        index=pd.Index(["k1", "k2"], name="key"),
+    )
+    [batch] = built(frame)
+    assert kinds(batch) == {
+        "key": "string",
+        "t": "timestamp[us, tz=UTC]",
+        "n": "int64",
+        "x": "double",
+        "i": "int64",
+        "s": "string",
+        "c": "string",
+    }
+    first, second = batch.to_pylist()
+    assert first["t"] == datetime(2024, 6, 30, 22, tzinfo=UTC)
+    assert (second["t"], second["n"], first["i"], second["c"]) == (None, None, 2**60, "v")
+
+
+def test_nanoseconds_are_not_cut_off() -> None:
+    """An instant finer than the columns' microsecond stays a text, as it does from JSON."""
+    fine = pa.table({"t": pa.array([1], pa.timestamp("ns", "UTC"))})
+    assert rows(fine) == [{"t": "1970-01-01T00:00:00.000000001Z"}]
+
+
+def test_arrow_types_stay() -> None:
+    """Arrow's dates, decimals, nested and binary values follow the same rules as Python's."""
+    table = pa.table(
+        {
+            "d": pa.array([date(2024, 1, 2), None]),
+            "m": pa.array([Decimal("1.25"), None]),
+            "l": pa.array([[1, 2], None]),
+            "b": pa.array([b"\x01", None]),
+            "j": pa.ExtensionArray.from_storage(JSON, pa.array(['{"a":1}', None])),
+            "naive": pa.array([datetime(2024, 1, 2), None], pa.timestamp("ms")),
+        }
+    )
+    expected = {
+        "d": date(2024, 1, 2),
+        "m": Decimal("1.25"),
+        "l": [1, 2],
+        "b": "01",
+        "j": {"a": 1},
+        "naive": "2024-01-02T00:00:00.000000Z",
+    }
+    assert rows(table)[0] == expected
+    assert set(rows(table)[1].values()) == {None}
+    assert rows(table.to_batches()[0]) == rows(table)
+
+
+def test_a_large_table_comes_in_parts() -> None:
+    """50,000 rows at most are Python values at a time."""
+    assert [len(chunk.values) for chunk in chunks(pa.table({"a": range(120_000)}))] == [
+        50_000,
+        50_000,
+        20_000,
+    ]
+
+
+def test_declared_columns_take_python_values() -> None:
+    """`columns` work as for JSON: paths, types, defaults; a misfit is a dead letter."""
+    columns = [
+        Column("day", "date", "d"),
+        Column("price", "decimal", "m"),
+        Column("first", "int", "l[0]"),
+    ]
+    form = Form(rows=None, columns=columns)
+    [chunk] = chunks([{"d": date(2024, 1, 2), "m": Decimal("1.50"), "l": [7]}, {"d": "no date"}])
+    result = form.parse(chunk).build()
+    assert result.rows.to_pylist() == [
+        {"day": date(2024, 1, 2), "price": Decimal("1.5"), "first": 7}
+    ]
+    assert [(dead.row, dead.content) for dead in result.dead] == [(1, '{"d":"no date"}')]
+
+
+def test_half_a_character_is_a_dead_letter() -> None:
+    """A lone surrogate costs its row, not the others."""
+    result = Form(rows=None, columns=None).parse(Chunk([{"a": "x"}, {"a": "\ud800"}])).build()
+    assert result.rows.num_rows == 1
+    assert "surrogate" in result.dead[0].reason
