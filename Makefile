@@ -12,7 +12,7 @@ UPGRADE ?=
 
 COMPILE = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header $(if $(UPGRADE),--upgrade)
-PACKAGE = pyproject.toml --extra postgresql
+PACKAGE = pyproject.toml --extra postgresql --extra mysql
 
 .DEFAULT_GOAL := help
 .PHONY: help setup servers demo test soak lint type bench docs lock

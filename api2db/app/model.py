@@ -141,7 +141,7 @@ class StreamModel(Model):
     """A target."""
 
     url: TargetUrl | None = Field(
-        None, description="postgresql://... or sqlite:///file.db (relative to this file)."
+        None, description="postgresql://..., mysql://..., mariadb://... or sqlite:///file.db."
     )
     local: str | None = Field(None, description="Folder for files; relative to this file.")
     fmt: Format = Field("parquet", description="Format of local files.")

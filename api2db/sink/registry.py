@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _SCHEMES = {
     "postgresql": ("postgresql", "PostgresSink", "postgresql"),
     "postgres": ("postgresql", "PostgresSink", "postgresql"),
+    "mariadb": ("mysql", "MysqlSink", "mysql"),
+    "mysql": ("mysql", "MysqlSink", "mysql"),
     "sqlite": ("sqlite", "SqliteSink", ""),
 }
 
@@ -50,7 +52,7 @@ def make_sink(
         raise ConfigError(f"streams.{delivery.stream}: neither a url nor a folder")
     scheme = url.partition(":")[0].partition("+")[0].lower()
     if scheme not in _SCHEMES:
-        known = ", ".join(sorted({module for module, _, _ in _SCHEMES.values()}))
+        known = ", ".join(sorted(_SCHEMES.keys() - {"postgres"}))
         raise ConfigError(f"unknown kind of target {scheme!r}", hint=f"there are {known}")
     module, name, extra = _SCHEMES[scheme]
     try:

@@ -6,13 +6,15 @@ import json
 import sqlite3
 import uuid
 from abc import ABC, abstractmethod
-from datetime import date, datetime
+from contextlib import closing
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pyarrow.parquet as pq
 from psycopg.rows import dict_row
+from pymysql.cursors import DictCursor
 
 from api2db.sink.base import Delivery, Sink
 from api2db.sink.registry import make_sink
@@ -20,6 +22,7 @@ from api2db.sink.registry import make_sink
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.fixtures.mysqlserver import MysqlServer
     from tests.fixtures.postgres import Postgres
 
 
@@ -121,6 +124,54 @@ class PostgresBackend(Backend):
         with self.connect() as connection:
             found = connection.execute("select batch_id from _api2db_batches order by 1")
             return [row["batch_id"] for row in found]
+
+
+class MysqlBackend(Backend):
+    """A database of its own on the session's server of MariaDB or MySQL."""
+
+    def __init__(self, server: MysqlServer) -> None:
+        self.server = server
+        self.name = server.scheme
+        self.database = f"d{uuid.uuid4().hex[:12]}"
+        self.url = server.create_database(self.database)
+
+    def _make(self, delivery: Delivery) -> Sink:
+        """Return a sink that is not open."""
+        return make_sink(self.url, None, delivery, base=self.server.folder)
+
+    def fetch(self, query: str) -> list[dict[str, Any]]:
+        """Return the rows of a query."""
+        with (
+            closing(self.server.connect(self.database, cursorclass=DictCursor)) as connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(query)
+            return [dict(row) for row in cursor.fetchall()]
+
+    def rows(self, table: str = "t") -> list[dict[str, Any]]:
+        """Return all rows in the order in which they were appended; instants are in UTC."""
+        quoted = ".".join(f"`{part}`" for part in table.replace('""', '"').split("."))
+        return [
+            {
+                name: v.replace(tzinfo=UTC) if isinstance(v, datetime) else v
+                for name, v in row.items()
+            }
+            for row in self.fetch(f"select * from {quoted}")
+        ]
+
+    def types(self, table: str = "t") -> dict[str, str]:
+        """Return column -> type."""
+        found = self.fetch(f"show columns from `{table}`")
+        return {row["Field"]: row["Type"] for row in found}
+
+    def execute(self, statement: str) -> None:
+        """Run *statement*."""
+        self.fetch(statement)
+
+    def markers(self) -> list[str]:
+        """Return all markers, sorted."""
+        found = self.fetch("select batch_id from _api2db_batches order by 1")
+        return [row["batch_id"] for row in found]
 
 
 class SqliteBackend(Backend):

@@ -11,9 +11,12 @@ from tests.contract.backends import (
     MODES,
     Backend,
     LocalBackend,
+    MysqlBackend,
     PostgresBackend,
     SqliteBackend,
 )
+from tests.fixtures.mariadb import MariaDb
+from tests.fixtures.mysql import MySql
 from tests.fixtures.postgres import Postgres
 
 if TYPE_CHECKING:
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
     from _pytest.mark import ParameterSet
 
-DATABASES = ("postgresql", "sqlite")
+DATABASES = ("postgresql", "mariadb", "mysql", "sqlite")
 FILES = tuple(f"{fmt}-{mode}" for mode in MODES for fmt in FORMATS)
 BACKENDS = DATABASES + FILES
 _ran: set[str] = set()
@@ -35,10 +38,26 @@ def postgres() -> Iterator[Postgres]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDb]:
+    """As `postgres`."""
+    with MariaDb(durable=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mysql() -> Iterator[MySql]:
+    """As `postgres`."""
+    with MySql(durable=False) as server:
+        yield server
+
+
 def _backend(name: str, request: pytest.FixtureRequest, folder: Path) -> Backend:
     _ran.add(name)
     if name == "postgresql":
         return PostgresBackend(request.getfixturevalue("postgres"))
+    if name in ("mariadb", "mysql"):
+        return MysqlBackend(request.getfixturevalue(name))
     if name == "sqlite":
         return SqliteBackend(folder)
     fmt, _, mode = name.partition("-")

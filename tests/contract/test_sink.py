@@ -275,10 +275,10 @@ def test_integers_that_floats_cannot_hold(database: Backend) -> None:
     sink = database.sink()
     sink.write([batch([{"id": 1, "v": big}])])
     sink.write([batch([{"id": 2, "v": 0.5}])])
-    assert [str(row["v"]) for row in database.rows()] == [str(big), "0.5"]
+    assert [Decimal(row["v"]) for row in database.rows()] == [big, Decimal("0.5")]
     other = database.sink("u")
     other.write([batch([{"id": 1, "v": big}]), batch([{"id": 2, "v": 0.5}])])
-    assert [str(row["v"]) for row in database.rows("u")] == [str(big), "0.5"]
+    assert [Decimal(row["v"]) for row in database.rows("u")] == [big, Decimal("0.5")]
 
 
 def test_leading_zeros_stay(database: Backend) -> None:
@@ -388,7 +388,7 @@ def test_the_last_arrival_wins(database: Backend, together: bool) -> None:
 def test_the_key_is_the_primary_key(database: Backend) -> None:
     """A table made for an upsert refuses a second row of the same key."""
     database.sink(upsert=("a", "b")).write([batch([{"a": 1, "b": "x", "v": 1}])])
-    with pytest.raises(Exception, match=r"(?i)unique"):
+    with pytest.raises(Exception, match=r"(?i)unique|duplicate"):
         database.execute("""insert into t values (1, 'x', 2)""")
 
 

@@ -335,7 +335,7 @@ def test_not_yet_elsewhere(tmp_path: Path) -> None:
     text = """\
 streams:
   a: { bigquery: {} }
-  b: { url: mysql://h/d }
+  b: { url: duckdb:///d }
   c: { local: x, mode: update }
   e: { url: sqlite:///x }
 collectors:
@@ -372,7 +372,14 @@ def test_upsert_into_files(tmp_path: Path) -> None:
     ("streams", "said"),
     [
         ("{ url: nonsense }", "write a URL such as postgresql://user@host/db or sqlite:///file.db"),
-        ("{ url: 'redis://h' }", "unknown kind of target; there are postgresql and sqlite"),
+        (
+            "{ url: 'redis://h' }",
+            "unknown kind of target; there are postgresql, mysql, mariadb and sqlite",
+        ),
+        (
+            "{ url: 'mysql+mysqldb://h/d' }",
+            "the driver mysqldb is not supported yet in this version; write mysql://",
+        ),
         (
             "{ url: 'postgresql://h:many/d' }",
             "the port of the URL is no number from 0 to 65535",

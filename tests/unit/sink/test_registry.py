@@ -24,6 +24,9 @@ DELIVERY = Delivery("0" * 32, "c", "pg", "t")
         ("postgresql://h/d", "sql.postgresql"),
         ("postgres://h/d", "sql.postgresql"),
         ("postgresql+psycopg://h/d", "sql.postgresql"),
+        ("mysql://h/d", "sql.mysql"),
+        ("mysql+pymysql://h/d", "sql.mysql"),
+        ("mariadb://h/d?connect_timeout=3", "sql.mariadb"),
         ("sqlite:///x.db", "sqlite"),
     ],
 )
@@ -49,6 +52,30 @@ def test_a_table_name_that_the_target_would_cut_off(tmp_path: Path) -> None:
     delivery = Delivery("0" * 32, "c", "pg", "t" * 64)
     with pytest.raises(ConfigError, match="63"):
         make_sink("postgresql://h/d", None, delivery, base=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("mysql://h", "names no database"),
+        ("mysql+mysqldb://h/d", "'mysqldb' is not supported"),
+        ("mysql://me:s3cret@h/d?nonsense=1", "unknown option 'nonsense'"),
+        ("mysql://h/d?connect_timeout=soon", "connect_timeout is not a number"),
+    ],
+)
+def test_a_url_of_mysql_that_cannot_be_used(url: str, said: str, tmp_path: Path) -> None:
+    """What is wrong with it is said at once, and shows no password."""
+    with pytest.raises(ConfigError, match=said) as caught:
+        make_sink(url, None, DELIVERY, base=tmp_path)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("table", ["t ", "t😀", "t" * 65])
+def test_a_table_name_that_mysql_cannot_have(table: str, tmp_path: Path) -> None:
+    """It is a mistake of the configuration."""
+    delivery = Delivery("0" * 32, "c", "my", table)
+    with pytest.raises(ConfigError, match="cannot be the name of a table"):
+        make_sink("mysql://h/d", None, delivery, base=tmp_path)
 
 
 def test_a_missing_driver_says_what_to_install() -> None:
