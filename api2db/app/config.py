@@ -149,7 +149,10 @@ def _settings(model: RootModel, path: Path, folder: Path, put_in: set[str]) -> C
         folder=folder,
         store=folder / model.store,
         streams=streams,
-        collectors={name: _collector(name, c, folder) for name, c in model.collectors.items()},
+        collectors={
+            name: _collector(name, collector, folder, model.streams)
+            for name, collector in model.collectors.items()
+        },
         status=StatusConfig(host, port, model.status.token),
         grace=model.defaults.grace,
         secrets=frozenset(s for s in secrets - _urls(model) if len(s) >= SECRET_LENGTH),
@@ -189,7 +192,14 @@ def _auth(auth: AuthModel) -> Auth:
     return Auth("query", key.value, cast("str", key.query))
 
 
-def _collector(name: str, model: CollectorModel, folder: Path) -> CollectorConfig:
+def _attempts(stream: StreamModel, collector: CollectorModel) -> int | None:
+    """The key of the stream, if it is there, stands above that of the collector."""
+    return stream.attempts if "attempts" in stream.model_fields_set else collector.attempts
+
+
+def _collector(
+    name: str, model: CollectorModel, folder: Path, streams: Mapping[str, StreamModel]
+) -> CollectorConfig:
     pages, since = model.pages, model.since
     columns = None
     if model.columns is not None:
@@ -202,7 +212,12 @@ def _collector(name: str, model: CollectorModel, folder: Path) -> CollectorConfi
         get=model.get,
         python=FunctionConfig(folder / COLLECTORS, model.python) if model.python else None,
         to={
-            stream: Destination(stream, to.table or name, tuple(to.upsert or ()))
+            stream: Destination(
+                stream,
+                to.table or name,
+                tuple(to.upsert or ()),
+                _attempts(streams[stream], model),
+            )
             for stream, to in model.to.items()
         },
         every=model.every,

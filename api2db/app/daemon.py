@@ -12,8 +12,8 @@ from api2db.core.clock import Clock, SystemClock
 from api2db.core.ids import Timestamps
 from api2db.files.layout import Layout
 from api2db.files.lock import Lock
+from api2db.stream.progress import State
 from api2db.stream.watchdog import Watchdog
-from api2db.stream.worker import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -97,7 +97,7 @@ class Daemon:
 
     def drain(self, timeout: float, stop: threading.Event) -> bool:
         """
-        Wait until everything queued has landed; return whether it has.
+        Wait until everything queued has landed or is spilled; return whether it has.
 
         Returns early when *stop* is set, when *timeout* seconds have passed, or when only
         streams that a person must mend are left.
@@ -111,20 +111,17 @@ class Daemon:
         return True
 
     def _behind(self) -> list[Worker]:
+        """Return who has not yet landed or spilled what is queued, nor given up on its shards."""
         return [
             worker
-            for line in self.lines.values()
-            for stream, worker in line.workers.items()
-            if line.spool.depth(stream).batches
+            for worker in self.workers
+            if worker.backlog.queued
+            or (worker.backlog.spilled.batches and not worker.progress.spilling)
         ]
 
     def waiting(self) -> int:
         """Return how many batches have not landed, over all streams."""
-        return sum(
-            line.spool.depth(stream).batches
-            for line in self.lines.values()
-            for stream in line.workers
-        )
+        return sum(worker.backlog.batches for worker in self.workers)
 
     def stop(self, grace: float, *, drain: bool = True) -> bool:
         """

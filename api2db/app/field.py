@@ -131,8 +131,8 @@ def _keys(value: object) -> object:
 
 
 def _attempts(value: object) -> object:
-    if value is not None:
-        raise ValueError(f"{_NOT_YET}: what a target cannot take waits in the spool, in order")
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise ValueError("write a number of attempts, at least 1, or null to wait for ever")
     return value
 
 
@@ -183,5 +183,9 @@ Cron = Annotated[str, BeforeValidator(_cron)]
 Format = Literal["parquet", "json", "csv", "pickle"]
 Mode = Annotated[Literal["shard"], BeforeValidator(_mode)]
 Keys = Annotated[list[str], BeforeValidator(_keys)]
-Attempts = Annotated[None, BeforeValidator(_attempts)]
+Attempts = Annotated[
+    int | None,
+    BeforeValidator(_attempts),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "null"}]}),
+]
 Bind = Annotated[str, BeforeValidator(_bind)]

@@ -9,6 +9,7 @@ from api2db.app.poller import Poller
 from api2db.app.schedule import Cron, Interval, Schedule
 from api2db.core.backoff import Backoff
 from api2db.files.dead_letter import DeadBodies, DeadLetters
+from api2db.files.shard import Origin
 from api2db.ingest.form import Column, Form
 from api2db.ingest.function import FunctionSource
 from api2db.ingest.function_poll import FunctionPoll
@@ -17,6 +18,9 @@ from api2db.ingest.poll import Poll, Since
 from api2db.sink.base import Delivery
 from api2db.sink.registry import make_sink
 from api2db.spool.spool import Spool
+from api2db.stream.backlog import Backlog
+from api2db.stream.spill import Spill
+from api2db.stream.spillfolders import folders, orphans
 from api2db.stream.worker import Worker
 
 if TYPE_CHECKING:
@@ -44,6 +48,7 @@ class Line:
         workers: By stream name.
         dead: Rows in the dead letters when the daemon started, by stream name, and under
             `FORM` those that did not fit the form.
+        orphans: Shards of streams that are configured no more, by stream.
     """
 
     config: CollectorConfig
@@ -51,6 +56,7 @@ class Line:
     poller: Poller
     workers: dict[str, Worker]
     dead: dict[str, int]
+    orphans: dict[str, int]
 
 
 def make_line(
@@ -71,26 +77,30 @@ def make_line(
         ConfigError: A driver is missing.
     """
     name = collector.name
+    workers: dict[str, Worker] = {}
     spool = Spool.open(
         layout.spool(name),
         streams=list(collector.to),
         timestamps=timestamps,
         clock=clock,
         quota=collector.quota,
+        beside=lambda: sum(worker.backlog.spilled.bytes for worker in workers.values()),
     )
     dead_rows = DeadLetters(layout.dead_letter(name, FORM))
     dead = {FORM: dead_rows.count()}
-    workers = {}
-    for stream in collector.to:
+    sinks = {stream: make_target(config, collector, stream, spool.id) for stream in collector.to}
+    spilled = folders(layout.spilled(name), {stream: sink.name for stream, sink in sinks.items()})
+    for stream, sink in sinks.items():
         letters = DeadLetters(layout.dead_letter(name, stream))
         dead[stream] = letters.count()
+        spill = Spill(spilled[stream], Origin(spool.id, name, stream))
         workers[stream] = Worker(
             f"{name}/{stream}",
-            stream=stream,
-            spool=spool,
-            sink=make_target(config, collector, stream, spool.id),
+            backlog=Backlog(spool, stream, spill),
+            sink=sink,
             dead_letters=letters,
             watchdog=watchdog,
+            attempts=collector.to[stream].attempts,
             backoff=Backoff(),
             clock=clock,
         )
@@ -108,7 +118,7 @@ def make_line(
         stop=stop,
         make_poll=Poll if collector.python is None else FunctionPoll,
     )
-    return Line(collector, spool, poller, workers, dead)
+    return Line(collector, spool, poller, workers, dead, orphans(layout.spilled(name), spilled))
 
 
 def make_target(config: Config, collector: CollectorConfig, stream: str, spool: str) -> Sink:

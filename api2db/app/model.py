@@ -146,6 +146,7 @@ class StreamModel(Model):
     local: str | None = Field(None, description="Folder for files; relative to this file.")
     fmt: Format = Field("parquet", description="Format of local files.")
     mode: Mode = Field("shard", description="One file per batch.")
+    attempts: Attempts = Field(None, description="In place of the collectors' own.")
     auth: NotYet = Field(None, description="AUTH/ file; not in this version.")
     dialect: NotYet = Field(None, description="With auth; not in this version.")
     db: NotYet = Field(None, description="With auth; not in this version.")
@@ -174,7 +175,9 @@ class DefaultsModel(Model):
     max_bytes: Size = Field(256 * 10**6, description="Cap on a decompressed body.")
     max_pages: Count = Field(100_000, ge=1, description="Cap on the pages of one poll.")
     retries: Count = Field(5, ge=0, description="Tries after the first one, per request.")
-    attempts: Attempts = Field(None, description="null: a stream waits for its target for ever.")
+    attempts: Attempts = Field(
+        5, description="Before batches are spilled to upload_failed; null: they wait in the queue."
+    )
     quota: Size = Field(10 * 10**9, description="Most bytes that may wait for the targets.")
     retain: Literal[0] = Field(0, description="Keep delivered batches; only 0 in this version.")
     max_age: Duration = Field(900.0, description="Older unsent batches make /readyz fail.")

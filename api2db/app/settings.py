@@ -44,11 +44,18 @@ class ColumnConfig:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """One entry of `to`: *upsert* holds the key columns, none means append."""
+    """
+    One entry of `to`.
+
+    Attributes:
+        upsert: The key columns; none means append.
+        attempts: Before batches are spilled; None never spills.
+    """
 
     stream: str
     table: str
     upsert: tuple[str, ...] = ()
+    attempts: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -24,7 +25,7 @@ def snapshot(daemon: Daemon, *, running: bool, url: str | None = None) -> dict[s
     Return the state of every collector and stream; times are epoch seconds, ages seconds.
 
     ``healthy`` is whether nothing needs a person: no collector fails, no stream is paused,
-    late or has dead letters, nothing in a spool is damaged.
+    late, spilling or has dead letters, nothing in a spool or shard is damaged.
     """
     now = daemon.clock.now()
     collectors = {name: _collector(line, daemon, now) for name, line in daemon.lines.items()}
@@ -59,29 +60,39 @@ def _collector(line: Line, daemon: Daemon, now: float) -> dict[str, Any]:
         "spool_bytes": line.spool.bytes,
         "damage": damage,
         "streams": streams,
-        "removed_streams": {
-            name: depth.batches for name, depth in line.spool.orphans().items()
-        },
+        "removed_streams": _removed(line),
     }
+
+
+def _removed(line: Line) -> dict[str, int]:
+    """Return how many batches wait for streams that are configured no more."""
+    waiting = Counter(line.orphans)
+    waiting.update({name: depth.batches for name, depth in line.spool.orphans().items()})
+    return dict(waiting)
 
 
 def _stream(line: Line, name: str, now: float) -> dict[str, Any]:
     progress = line.workers[name].progress
+    spilled = line.workers[name].backlog.spilled
     depth = line.spool.depth(name)
-    oldest = 0.0 if depth.oldest_at is None else max(0.0, now - depth.oldest_at)
+    since = spilled.oldest_at or depth.oldest_at
+    oldest = 0.0 if since is None else max(0.0, now - since)
+    error = "; ".join(filter(None, (progress.error, progress.spill_error)))
     dead = line.dead[name] + progress.dead
     late = oldest > line.config.max_age
     return {
-        "healthy": not (progress.error or dead or late),
+        "healthy": not (error or dead or late or spilled.batches or spilled.damaged),
         "late": late,
         "state": progress.state.value,
-        "error": progress.error,
+        "error": error,
         "attempt": progress.attempt,
         "queued_batches": depth.batches,
         "queued_rows": depth.rows,
         "queued_bytes": depth.bytes,
         "oldest_unsent_seconds": oldest,
-        "spilled_batches": 0,
+        "spilled_batches": spilled.batches,
+        "spilled_bytes": spilled.bytes,
+        "damaged_shards": spilled.damaged,
         "dead_rows": dead,
         "rows_landed": progress.rows,
         "writes": progress.writes,

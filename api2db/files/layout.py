@@ -34,6 +34,10 @@ class Layout:
             _checked(stream)
         return self.store / "dead_letter" / _checked(collector) / stream
 
+    def spilled(self, collector: str) -> Path:
+        """Return the folder of a collector's spilled batches, one folder per stream in it."""
+        return self.store / "upload_failed" / _checked(collector)
+
     def responses(self, collector: str) -> Path:
         """Return the folder of response bodies that could not be used."""
         return self.dead_letter(collector, "_responses")

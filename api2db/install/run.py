@@ -106,6 +106,11 @@ def _troubles(picture: dict[str, Any]) -> list[str]:
                 queued = f"{state['queued_rows']} rows in {state['queued_batches']} batches wait"
                 why = f": {state['state']}: {state['error']}" if state["error"] else ""
                 found.append(f"{where}: {queued}{why}")
+            if state["spilled_batches"]:
+                why = f": {state['error']}" if state["error"] else ""
+                found.append(f"{where}: {state['spilled_batches']} batches are spilled{why}")
+            if state["damaged_shards"]:
+                found.append(f"{where}: {state['damaged_shards']} spilled batches are damaged")
             if state["dead_rows"]:
                 found.append(
                     f"{where}: {state['dead_rows']} rows were refused, see dead_letter/{where}"

@@ -78,7 +78,7 @@ def _merged(picture: dict[str, Any], saved: dict[str, Any]) -> dict[str, Any]:
             collector[key] = before[key]
         for stream, state in collector["streams"].items():
             old = before["streams"].get(stream, {})
-            if state["queued_batches"]:
+            if state["queued_batches"] or state["spilled_batches"]:
                 state["error"] = old.get("error", "")
             state["rows_landed"] = old.get("rows_landed", 0)
             state["healthy"] = state["healthy"] and not state["error"]

@@ -20,7 +20,7 @@ from api2db.spool.recovery import UPGRADE, list_segments, recover
 from api2db.spool.writer import FULL, Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from api2db.core.clock import Clock
@@ -53,6 +53,7 @@ def open_parts(
     timestamps: Timestamps,
     clock: Clock,
     quota: int,
+    beside: Callable[[], int],
     segment_bytes: int,
 ) -> Parts:
     """
@@ -87,6 +88,7 @@ def open_parts(
         clock=clock,
         ballast=ballast,
         quota=quota,
+        beside=beside,
         segment_bytes=segment_bytes,
     )
     consumers = {name: Consumer(log, cursor, quarantine) for name, cursor in cursors.items()}

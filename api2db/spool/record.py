@@ -265,12 +265,12 @@ def poll_of(header: Header, body: bytes) -> str:
 
 def decode(header: Header, body: bytes) -> Batch:
     """
-    Return the batch in a data record whose CRC is right; plain columns share *body*'s memory.
+    Return the batch in a data record whose CRC is right.
 
     Raises:
         pa.ArrowException: The bytes are what was written, but this Arrow cannot read them.
     """
-    payload = pa.py_buffer(body).slice(header.poll_len + header.state_len)
+    payload = pa.py_buffer(body[header.poll_len + header.state_len :])  # a copy, and so aligned
     if header.flags & ZSTD_PAYLOAD:
         payload = pa.Codec("zstd").decompress(payload, header.payload_raw)
     rows = pa.ipc.open_stream(payload).read_next_batch()

@@ -43,7 +43,7 @@ from api2db.spool.writer import FULL, Receipt
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from api2db.core.batch import Batch
@@ -94,6 +94,7 @@ class Spool:
         clock: Clock,
         fs: Fs | None = None,
         quota: int = 10 * 2**30,
+        beside: Callable[[], int] = lambda: 0,
         segment_bytes: int = 16 * 2**20,
     ) -> Spool:
         """
@@ -105,6 +106,7 @@ class Spool:
 
         Args:
             quota: Bytes that the segments may have; beyond it `put` raises SpoolFull.
+            beside: Returns the bytes elsewhere that count against the quota; any thread.
             segment_bytes: Length at which a new segment begins.
 
         Raises:
@@ -118,6 +120,7 @@ class Spool:
                 timestamps=timestamps,
                 clock=clock,
                 quota=quota,
+                beside=beside,
                 segment_bytes=segment_bytes,
             )
             return cls(folder, parts, streams, clock)

@@ -18,7 +18,7 @@ from api2db.spool.record import Record
 from api2db.spool.segment import Segment
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from api2db.core.clock import Clock
@@ -69,6 +69,7 @@ class Writer:
         clock: Clock,
         ballast: Ballast,
         quota: int,
+        beside: Callable[[], int],
         segment_bytes: int,
     ) -> None:
         self.next_seq = next_seq
@@ -80,6 +81,7 @@ class Writer:
         self._clock = clock
         self._ballast = ballast
         self._quota = quota
+        self._beside = beside
         # A segment can go only as a whole, so a small quota needs small ones.
         self._segment_bytes = min(segment_bytes, max(quota // 8, 4096))
         self._writing = threading.Lock()
@@ -114,12 +116,12 @@ class Writer:
 
     def _admit(self, group: Sequence[Body]) -> tuple[list[int], list[Receipt | Exception]]:
         """Return the indices of the records for which the quota has room, and the results."""
-        if self._log.size + group[0].length > self._quota:
+        if group[0].length > self._room():
             with suppress(OSError):
                 self._reclaim()
         taken: list[int] = []
         results: list[Receipt | Exception] = []
-        room = self._quota - self._log.size
+        room = self._room()
         for i, body in enumerate(group):
             if body.length <= room:
                 taken.append(i)
@@ -128,6 +130,9 @@ class Writer:
             hint = "mend the targets that are down, or raise 'quota'"
             results.append(SpoolFull(f"{full}, a record needs {body.length}", hint=hint))
         return taken, results
+
+    def _room(self) -> int:
+        return self._quota - self._log.size - self._beside()
 
     def _append_or_reclaim(self, bodies: Sequence[Body]) -> list[Receipt]:
         """Append; on a full disk, give up the space of what all streams have, and try again."""

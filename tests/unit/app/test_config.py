@@ -322,7 +322,6 @@ def test_one_mistake(tmp_path: Path, line: str, said: str) -> None:
         "pages: { next: a, link: header }",
         "pages: { next: a, page: p }",
         "pages: { next: a, offset: o }",
-        "attempts: 5",
     ],
 )
 def test_not_yet(tmp_path: Path, line: str) -> None:
@@ -513,3 +512,18 @@ def test_name_of_a_function(tmp_path: Path, name: str) -> None:
     """Module and function are Python names."""
     (found,) = mistakes(tmp_path, FUNCTION.replace("weather:fetch", f"'{name}'") % "")
     assert "write module:name" in found
+
+
+def test_attempts_of_stream_collector_and_defaults(tmp_path: Path) -> None:
+    """Five by default; a collector's own key wins, and a stream's above it, null too."""
+    text = """\
+streams:
+  a: { url: sqlite:///a }
+  b: { url: sqlite:///b, attempts: null }
+collectors:
+  x: { every: 1, get: https://h/x, to: { a: {}, b: {} } }
+  y: { every: 1, get: https://h/y, attempts: 2, to: { a: {}, b: {} } }
+"""
+    config = read(tmp_path, text)
+    found = {c: [to.attempts for to in config.collectors[c].to.values()] for c in "xy"}
+    assert found == {"x": [5, None], "y": [2, None]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
@@ -20,10 +21,14 @@ from api2db.core.errors import (
 )
 from api2db.core.ids import Timestamps
 from api2db.files.dead_letter import DeadLetters
+from api2db.files.shard import Origin
 from api2db.sink.base import Landed, Sink
 from api2db.spool.spool import Record, Spool
+from api2db.stream.backlog import Backlog
+from api2db.stream.progress import State
+from api2db.stream.spill import Spill
 from api2db.stream.watchdog import Watchdog
-from api2db.stream.worker import State, Worker
+from api2db.stream.worker import Worker
 
 
 class Table(Sink):
@@ -59,7 +64,7 @@ class Table(Sink):
         if commit:
             self.writes += 1
             if self.failures:
-                raise self.failures.pop(0)
+                raise copy.copy(self.failures.pop(0))
         if self.poison & set(values):
             raise SinkRejected("v: a value out of range")
         if commit:
@@ -98,11 +103,12 @@ class Bench:
         self.worker = self.new_worker()
         self._reached = threading.Event()
 
-    def new_worker(self) -> Worker:
+    def new_worker(self, attempts: int | None = None) -> Worker:
+        self.spill = Spill(self.folder / "spilled", Origin(self.spool.id, "c", "t"))
         return Worker(
             "c/t",
-            stream="t",
-            spool=self.spool,
+            backlog=Backlog(self.spool, "t", self.spill),
+            attempts=attempts,
             sink=self.table,
             dead_letters=DeadLetters(self.folder / "dead"),
             watchdog=self.watchdog,

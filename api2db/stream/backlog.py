@@ -1,0 +1,145 @@
+"""What waits for one stream, oldest first: its shards, then its part of the log."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from api2db.core.errors import SpoolError, SpoolFailed
+from api2db.core.faults import crash_point
+from api2db.stream.spill import Limit
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Sequence
+
+    from api2db.core.batch import Batch
+    from api2db.spool.spool import Spool
+    from api2db.stream.spill import Spill
+
+logger = logging.getLogger(__name__)
+
+#: What one transaction takes from the log, or of shards while the target is not known to be well.
+GROUP = Limit(16, 100_000, 32 * 2**20)
+#: What one transaction takes of shards once the target is back.
+BULK = Limit(2_000, 200_000, 64 * 2**20)
+
+
+class Backlog:
+    """
+    The way of one stream's batches, from the log to the target, by way of shards if need be.
+
+    A batch that is spilled has left the log, and has not landed. One thread, the worker's,
+    reads and removes; `batches`, `bytes` and `oldest_at` are for any thread.
+    """
+
+    def __init__(self, spool: Spool, stream: str, spill: Spill) -> None:
+        self.stream = stream
+        self.spilled = spill
+        self._spool = spool
+        self._from_spill = False
+        self._end_spill()
+
+    def _end_spill(self) -> None:
+        """Acknowledge what a crash has left both in a shard and in the log."""
+        newest = self.spilled.newest_seq()
+        if newest is None:
+            return
+        try:
+            self._spool.ack(self.stream, newest)
+        except SpoolError as exc:  # the log is an older copy, or another one
+            fields = {"stream": self.stream, "error": str(exc)}
+            logger.warning("spill_newer_than_log", extra=fields)
+
+    # -- for any thread ------------------------------------------------------------
+
+    @property
+    def queued(self) -> int:
+        """How many batches wait in the log."""
+        return self._spool.depth(self.stream).batches
+
+    @property
+    def batches(self) -> int:
+        """How many batches wait, in shards and in the log."""
+        return self.spilled.batches + self.queued
+
+    def wake(self) -> None:
+        """Make `wait` return."""
+        self._spool.wake()
+
+    # -- for the worker ------------------------------------------------------------
+
+    def wait(self, stop: threading.Event, timeout: float) -> bool:
+        """Block until something waits, or as `Spool.wait`; return whether something does."""
+        return bool(self.spilled.batches) or self._spool.wait(self.stream, stop, timeout)
+
+    def wait_for_log(self, stop: threading.Event, timeout: float) -> bool:
+        """Block until something waits in the log, or as `Spool.wait`; return whether it does."""
+        return self._spool.wait(self.stream, stop, timeout)
+
+    def read(self, most: int, *, bulk: bool) -> list[Batch]:
+        """
+        Return the oldest batches, in order, for one transaction; the same until `done`.
+
+        Args:
+            most: How many batches at most; of shards in bulk, more.
+            bulk: Read shards in large groups, and the next group in advance.
+
+        Raises:
+            SpoolFailed: The disk cannot be read.
+        """
+        limit = BULK if bulk else GROUP._replace(batches=most)
+        batches = self.spilled.read(limit, ahead=bulk)
+        self._from_spill = bool(batches)
+        return batches or self._spool.read(
+            self.stream, batches=most, rows=GROUP.rows, bytes=GROUP.bytes
+        )
+
+    def done(self, batches: Sequence[Batch]) -> None:
+        """
+        Say that *batches*, as `read` returned them, have landed; durable on return.
+
+        Raises:
+            SpoolFailed: They may be read again.
+        """
+        if not self._from_spill:
+            self._spool.ack(self.stream, batches[-1].seq)
+            return
+        crash_point("recompose.before_remove")
+        try:
+            self.spilled.remove(batches)
+        except OSError as exc:
+            where = f"cannot remove shards in {self.spilled.folder}: {exc}"
+            raise SpoolFailed(where, hint="check the disk and the rights") from exc
+        crash_point("recompose.after_remove")
+
+    def spill(self, stop: threading.Event) -> int:
+        """
+        Move what waits in the log into shards, in order, until *stop*; return how many batches.
+
+        Raises:
+            SpoolFailed: The disk is full or fails. The log keeps what has no shard.
+        """
+        moved = 0
+        while not stop.is_set():
+            batches = self._spool.read(
+                self.stream, batches=GROUP.batches, rows=GROUP.rows, bytes=GROUP.bytes
+            )
+            if not batches:
+                break
+            kept = None
+            try:
+                for batch in batches:
+                    self.spilled.put(batch)
+                    kept = batch
+                    moved += 1
+            except OSError as exc:
+                where = f"cannot spill to {self.spilled.folder}: {exc.strerror or exc}"
+                hint = "make room on the disk; the batches wait in the log"
+                raise SpoolFailed(where, hint=hint) from exc
+            finally:
+                if kept is not None:
+                    crash_point("spill.before_ack")
+                    self._spool.ack(self.stream, kept.seq)
+                    crash_point("spill.after_ack")
+        return moved

@@ -1,0 +1,79 @@
+"""The rows of waiting batches that a target has refused."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from api2db.core.batch import DeadRow
+from api2db.core.faults import crash_point
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from api2db.core.batch import Batch
+    from api2db.files.dead_letter import DeadLetters
+
+logger = logging.getLogger(__name__)
+
+
+class Refused:
+    """
+    Makes refused rows dead letters, and leaves them out of their batches from then on.
+
+    It forgets them when their batch lands; after a restart the target refuses them again, and
+    the same file is written again. Belongs to one worker's thread.
+    """
+
+    def __init__(self, letters: DeadLetters, stream: str, name: str) -> None:
+        self._letters = letters
+        self._stream = stream
+        self._name = name
+        self._dead: dict[str, dict[int, DeadRow]] = {}  # by batch id, until it lands
+
+    def bury(self, batch: Batch, rows: Sequence[DeadRow], at: float) -> int:
+        """
+        Make *rows*, numbered as in what the sink was given, durable as dead letters.
+
+        Returns how many more are kept than before.
+
+        Args:
+            at: Now, in epoch seconds.
+
+        Raises:
+            OSError: They are not kept; the batch must not land yet.
+        """
+        known = self._dead.setdefault(batch.id, {})
+        alive = [i for i in range(batch.rows.num_rows) if i not in known]
+        for row in rows:
+            place = alive[row.row]
+            content = row.content or _as_json(batch.rows.slice(place, 1))
+            known[place] = DeadRow(place, row.reason, content)
+        dead = [known[i] for i in sorted(known)]
+        more = self._letters.put(
+            str(batch.timestamp_ns), dead, batch=batch.id, stream=self._stream, at=at
+        )
+        crash_point("worker.after_dead_letter")
+        fields = {"stream": self._name, "rows": len(rows), "reason": rows[0].reason}
+        logger.warning("rows_dead", extra=fields)
+        return more
+
+    def without(self, batch: Batch) -> Batch:
+        """Return *batch* without its refused rows."""
+        dead = self._dead.get(batch.id)
+        if not dead:
+            return batch
+        mask = pa.array([i not in dead for i in range(batch.rows.num_rows)], pa.bool_())
+        return batch.with_rows(batch.rows.filter(mask))
+
+    def landed(self, batches: Sequence[Batch]) -> None:
+        """Forget the rows of *batches*."""
+        for batch in batches:
+            self._dead.pop(batch.id, None)
+
+
+def _as_json(row: pa.RecordBatch) -> str:
+    return json.dumps(row.to_pylist()[0], default=str, ensure_ascii=False)

@@ -1,0 +1,237 @@
+"""The batches that a target could not take: one file each, a queue in a folder."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from array import array
+from bisect import bisect_left
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from api2db.core.errors import SpoolFailed
+from api2db.core.faults import crash_point
+from api2db.files.atomic import atomic_write, make_folder, sync_folder
+from api2db.files.shard import Origin, ShardDamaged, decode, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    from api2db.core.batch import Batch
+
+logger = logging.getLogger(__name__)
+
+SUFFIX = ".parquet"
+#: Appended to the name of a shard that cannot be read.
+DAMAGED = ".damaged"
+
+
+class Limit(NamedTuple):
+    """How much one read returns at most, but for a single batch."""
+
+    batches: int
+    rows: int
+    bytes: int
+
+
+class Spill:
+    """
+    The shards of one stream of one collector, ``<folder>/<timestamp_ns>.parquet``, oldest first.
+
+    A batch's timestamp increases along the log, so names are in the order of the log. A shard
+    is there in full or not at all. One that cannot be read is renamed to ``*.damaged``,
+    counted and logged; rename it back, mended, and the next start takes it.
+
+    The worker's thread owns it; the properties are for any thread.
+    """
+
+    def __init__(self, folder: Path, origin: Origin) -> None:
+        self.folder = folder
+        self.origin = origin
+        self.damaged = 0
+        self.bytes = 0
+        self._names = array("q")  # 8 bytes a shard: there may be millions
+        self._pool: ThreadPoolExecutor | None = None
+        self._ahead: tuple[int, Limit, Future[list[_Found]]] | None = None
+        self._look()
+
+    def _look(self) -> None:
+        """Take stock of the folder; what a crash left unfinished goes."""
+        names = []
+        with suppress(FileNotFoundError):
+            for path in self.folder.iterdir():
+                if path.name.startswith(".") and path.name.endswith(".tmp"):
+                    path.unlink()
+                elif path.name.endswith(DAMAGED):
+                    self.damaged += 1
+                elif path.suffix == SUFFIX and path.stem.isdecimal():
+                    names.append(int(path.stem))
+                    self.bytes += path.stat().st_size
+        self._names = array("q", sorted(names))
+
+    # -- for any thread ------------------------------------------------------------
+
+    @property
+    def batches(self) -> int:
+        """How many shards wait."""
+        return len(self._names)
+
+    @property
+    def oldest_at(self) -> float | None:
+        """Epoch seconds at which the oldest was put into the log, None if there is none."""
+        oldest = self._names[:1]
+        return oldest[0] / 1e9 if oldest else None
+
+    # -- for the worker ------------------------------------------------------------
+
+    def put(self, batch: Batch) -> None:
+        """
+        Keep *batch*, which is newer than all that are kept; durable when this returns.
+
+        Putting a batch again replaces its shard.
+
+        Raises:
+            OSError: Nothing was kept.
+        """
+        raw = encode(batch, self.origin)
+        make_folder(self.folder)
+        crash_point("spill.before_write")
+        with atomic_write(self._path(batch.timestamp_ns)) as file:
+            file.write(raw)
+            crash_point("spill.before_rename")
+        crash_point("spill.after_rename")
+        if not self.batches or self._names[-1] < batch.timestamp_ns:
+            self._names.append(batch.timestamp_ns)
+            self.bytes += len(raw)
+
+    def read(self, limit: Limit, *, ahead: bool = False) -> list[Batch]:
+        """
+        Return the oldest batches, in order, up to *limit*; the same again until `remove`.
+
+        Args:
+            ahead: Let a thread read as much of what follows, for the next call.
+
+        Raises:
+            SpoolFailed: The disk cannot be read.
+        """
+        while self.batches:
+            found = self._take_ahead(limit) or self._load(self._names, limit)
+            good = [shard.batch for shard in found if shard.batch is not None]
+            if ahead and len(found) < self.batches:
+                self._read_ahead(self._names[len(found) :][: limit.batches], limit)
+            for shard in found:
+                if shard.batch is None:
+                    self._set_aside(shard)
+            if good:
+                return good
+        return []
+
+    def newest_seq(self) -> int | None:
+        """Return the newest shard's place in the log, None if there is none, or another's log."""
+        while self.batches:
+            shard = self._decoded(self._names[-1])
+            if shard.batch is not None:
+                return shard.batch.seq if shard.spool == self.origin.spool else None
+            self._set_aside(shard)
+        return None
+
+    def remove(self, batches: Sequence[Batch]) -> None:
+        """
+        Remove the shards of *batches*, which are the oldest; durable when this returns.
+
+        Raises:
+            OSError: Some may be left; they will be read again.
+        """
+        for batch in batches:
+            path = self._path(batch.timestamp_ns)
+            with suppress(FileNotFoundError):
+                size = path.stat().st_size
+                path.unlink()
+                self.bytes -= size
+            crash_point("recompose.mid_remove")
+        sync_folder(self.folder)
+        del self._names[: bisect_left(self._names, batches[-1].timestamp_ns + 1)]
+        if not self.batches:
+            self.release()
+
+    def release(self) -> None:
+        """Give back the memory of what was read ahead, and its thread."""
+        self._ahead = None
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+    # -- reading -------------------------------------------------------------------
+
+    def _path(self, timestamp_ns: int) -> Path:
+        return self.folder / f"{timestamp_ns}{SUFFIX}"
+
+    def _read_ahead(self, names: Sequence[int], limit: Limit) -> None:
+        if self._pool is None:
+            # One thread: what it does beside the interpreter's lock fills one core.
+            self._pool = ThreadPoolExecutor(1, thread_name_prefix="shards")
+        self._ahead = (names[0], limit, self._pool.submit(self._load, names, limit))
+
+    def _take_ahead(self, limit: Limit) -> list[_Found] | None:
+        ahead, self._ahead = self._ahead, None
+        if ahead is None or ahead[:2] != (self._names[0], limit):
+            return None
+        return ahead[2].result()
+
+    def _load(self, names: Sequence[int], limit: Limit) -> list[_Found]:
+        """Return the shards *names*, up to *limit*; changes nothing."""
+        found: list[_Found] = []
+        rows = size = 0
+        for timestamp_ns in names[: limit.batches]:
+            shard = self._decoded(timestamp_ns)
+            if shard.batch is not None:
+                rows += shard.batch.rows.num_rows
+                size += shard.batch.rows.nbytes
+                if found and (rows > limit.rows or size > limit.bytes):
+                    break
+            found.append(shard)
+        return found
+
+    def _decoded(self, timestamp_ns: int) -> _Found:
+        path = self._path(timestamp_ns)
+        try:
+            batch, origin = decode(path.read_bytes())
+        except FileNotFoundError:
+            return _Found(timestamp_ns)
+        except ShardDamaged as exc:
+            return _Found(timestamp_ns, None, str(exc))
+        except OSError as exc:
+            if exc.errno == errno.EIO:
+                return _Found(timestamp_ns, None, str(exc))
+            hint = "check the disk and the rights; nothing was removed"
+            raise SpoolFailed(f"cannot read {path}: {exc}", hint=hint) from exc
+        if origin.stream != self.origin.stream or batch.timestamp_ns != timestamp_ns:
+            return _Found(timestamp_ns, None, f"it is a shard of {origin.stream}, or was renamed")
+        return _Found(timestamp_ns, batch, spool=origin.spool)
+
+    def _set_aside(self, shard: _Found) -> None:
+        """Let the shards behind one that cannot be read go on."""
+        path = self._path(shard.timestamp_ns)
+        fields = {"path": str(path), "error": shard.reason}
+        if shard.reason:
+            with suppress(FileNotFoundError):
+                self.bytes -= path.stat().st_size
+                path.rename(path.with_name(path.name + DAMAGED))
+                sync_folder(self.folder)
+            self.damaged += 1
+            logger.error("shard_damaged", extra=fields)
+        else:
+            logger.error("shard_missing", extra=fields)
+        self._names.remove(shard.timestamp_ns)
+
+
+class _Found(NamedTuple):
+    """A shard that was read; without a batch, and a reason unless the file is gone."""
+
+    timestamp_ns: int
+    batch: Batch | None = None
+    reason: str = ""
+    spool: str = ""

@@ -1,0 +1,339 @@
+"""Shards: the folder as a queue, and what the worker does with it."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from api2db.core.batch import Batch
+from api2db.core.clock import SystemClock
+from api2db.core.errors import SinkMisconfigured, SinkUnavailable, SinkUnknown, SpoolFull
+from api2db.core.ids import Timestamps
+from api2db.files.shard import Origin
+from api2db.spool.spool import Record, Spool
+from api2db.stream import spill as spill_module
+from api2db.stream.backlog import BULK
+from api2db.stream.progress import State
+from api2db.stream.spill import Limit, Spill
+from api2db.stream.spillfolders import folders, orphans
+from tests.unit.stream.test_worker import Bench
+
+ORIGIN = Origin("5" * 32, "c", "t")
+DOWN = SinkUnavailable("down")
+
+
+def batch(n: int, rows: int = 1) -> Batch:
+    values = pa.array([n] * rows, pa.int64())
+    return Batch(f"{n:032x}", n, 1000 + n, pa.record_batch({"v": values}))
+
+
+def values(batches: list[Batch]) -> list[int]:
+    return [b.rows.column("v")[0].as_py() for b in batches]
+
+
+@pytest.fixture
+def spill(tmp_path: Path) -> Spill:
+    return Spill(tmp_path / "s", ORIGIN)
+
+
+# -- the folder ------------------------------------------------------------------------
+
+
+def test_shards_are_a_queue_in_a_folder(spill: Spill) -> None:
+    """Named by the batch's timestamp, oldest first, the same again until removed; owner-only."""
+    for n in range(5):
+        spill.put(batch(n))
+    assert sorted(p.name for p in spill.folder.iterdir()) == [
+        f"{1000 + n}.parquet" for n in range(5)
+    ]
+    assert {p.stat().st_mode & 0o777 for p in spill.folder.iterdir()} == {0o600}
+    assert spill.folder.stat().st_mode & 0o777 == 0o700
+    first = spill.read(Limit(2, 100, 2**20))
+    assert values(first) == values(spill.read(Limit(2, 100, 2**20))) == [0, 1]
+    spill.remove(first)
+    again = Spill(spill.folder, ORIGIN)
+    assert values(again.read(BULK)) == [2, 3, 4]
+    assert (again.batches, again.bytes, again.oldest_at) == (3, spill.bytes, 1002 / 1e9)
+
+
+@pytest.mark.parametrize("limit", [Limit(3, 10**6, 2**20), Limit(9, 30, 2**20), Limit(9, 99, 250)])
+def test_a_read_is_bounded(spill: Spill, limit: Limit) -> None:
+    """By batches, by rows, and by bytes; one batch is read however large it is."""
+    for n in range(5):
+        spill.put(batch(n, 10))
+    assert len(spill.read(limit)) == 3
+    assert len(spill.read(Limit(1, 1, 1))) == 1
+
+
+def test_reading_ahead_gives_the_same(spill: Spill) -> None:
+    """What a thread reads in advance comes in the same order, each batch once."""
+    for n in range(23):
+        spill.put(batch(n))
+    found = []
+    while batches := spill.read(Limit(4, 100, 2**20), ahead=True):
+        found += values(batches)
+        spill.remove(batches)
+    assert found == list(range(23))
+    assert (spill.batches, spill.bytes) == (0, 0)
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_damaged_shard_is_set_aside(spill: Spill, ahead: bool) -> None:
+    """It is renamed, counted, and blocks nothing; a shard that is gone blocks nothing either."""
+    for n in range(6):
+        spill.put(batch(n))
+    (spill.folder / "1002.parquet").write_bytes(b"PAR1 no more")
+    (spill.folder / "1003.parquet").unlink()
+    found = []
+    while batches := spill.read(Limit(2, 100, 2**20), ahead=ahead):
+        found += values(batches)
+        spill.remove(batches)
+    assert found == [0, 1, 4, 5]
+    assert spill.damaged == Spill(spill.folder, ORIGIN).damaged == 1
+    assert (spill.folder / "1002.parquet.damaged").exists()
+
+
+def test_unfinished_files_go_at_start(spill: Spill) -> None:
+    """A crash before the rename leaves a file beside, which is no shard."""
+    spill.put(batch(1))
+    litter = spill.folder / ".1002.parquet.tmp"
+    litter.write_bytes(b"half")
+    assert Spill(spill.folder, ORIGIN).batches == 1
+    assert not litter.exists()
+
+
+# -- which folder ----------------------------------------------------------------------
+
+
+def test_the_second_stream_of_a_type_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    """The first has the plain name of the type."""
+    found = folders(tmp_path, {"a": "local", "b": "sql.sqlite", "c": "local"})
+    assert [folder.name for folder in found.values()] == ["local", "sql.sqlite", "local@c"]
+
+
+def test_shards_follow_their_stream(tmp_path: Path) -> None:
+    """Streams change places, one gets another type, one goes: each finds its own shards."""
+    types = {"a": "local", "b": "local", "c": "sql.sqlite", "d": "local"}
+    for n, (stream, folder) in enumerate(folders(tmp_path, types).items()):
+        Spill(folder, Origin("5" * 32, "c", stream)).put(batch(n))
+    later = folders(tmp_path, {"b": "local", "a": "local", "c": "sql.postgresql"})
+    assert {s: f.name for s, f in later.items()} == {
+        "b": "local",
+        "a": "local@a",
+        "c": "sql.postgresql",
+    }
+    found = {s: values(Spill(f, Origin("5" * 32, "c", s)).read(BULK)) for s, f in later.items()}
+    assert found == {"a": [0], "b": [1], "c": [2]}
+    assert orphans(tmp_path, later) == {"d": 1}
+
+
+# -- the worker ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    bench.worker = bench.new_worker(attempts=3)
+    yield bench
+    bench.close()
+
+
+def spilled(bench: Bench) -> list[str]:
+    return sorted(p.name for p in (bench.folder / "spilled").glob("*.parquet"))
+
+
+@pytest.mark.parametrize("error", [DOWN, SinkUnknown("cut"), RuntimeError("nobody foresaw this")])
+def test_used_up_attempts_spill_and_all_lands_in_order(bench: Bench, error: Exception) -> None:
+    """After three attempts all that waits, and what comes, is sharded; then it lands, once."""
+    bench.table.failures = [error] * 10**6
+    for value in range(20):
+        bench.put(value)
+    bench.worker.start()
+    bench.until(lambda: len(spilled(bench)) == 20)
+    for value in range(20, 25):
+        bench.put(value)
+    bench.until(lambda: len(spilled(bench)) == 25)
+    assert bench.worker.progress.spilling
+    bench.drained()
+    bench.table.failures = []
+    bench.until(lambda: bench.worker.backlog.batches == 0)
+    bench.put(25)
+    bench.drained()
+    assert bench.table.rows == list(range(26))
+    assert spilled(bench) == []
+    bench.until(lambda: not bench.table.markers)
+
+
+def test_no_more_attempts_than_configured(bench: Bench) -> None:
+    """The third failure spills; the log is not tried again behind the shards."""
+    bench.table.failures = [DOWN, DOWN]
+    bench.put(1)
+    bench.worker.start()
+    bench.drained()
+    assert bench.worker.progress.spilled == 0
+    bench.table.failures = [DOWN] * 3
+    bench.put(2)
+    bench.until(lambda: bench.table.rows == [1, 2])
+    assert bench.worker.progress.spilled == 1
+
+
+def test_shards_are_recomposed_into_large_uploads(bench: Bench) -> None:
+    """A first group as a probe; then many shards in one transaction."""
+    bench.table.failures = [DOWN] * 10**6
+    for value in range(200):
+        bench.put(value)
+    bench.worker.start()
+    bench.until(lambda: len(spilled(bench)) == 200)
+    before = bench.table.writes
+    bench.table.failures = [DOWN]
+    bench.until(lambda: len(bench.table.rows) == 200)
+    assert bench.table.rows == list(range(200))
+    assert bench.table.writes - before <= 6
+
+
+def test_null_never_spills(bench: Bench) -> None:
+    """`attempts: null` keeps what waits in the log."""
+    bench.worker = bench.new_worker(attempts=None)
+    bench.table.failures = [DOWN] * 30
+    bench.put(1)
+    bench.worker.start()
+    bench.drained()
+    assert bench.table.rows == [1]
+    assert not (bench.folder / "spilled").exists()
+
+
+def test_a_paused_stream_spills_nothing(bench: Bench) -> None:
+    """What a person must mend uses up no attempts: the log waits."""
+    bench.table.failures = [SinkMisconfigured("wrong password")] * 30
+    bench.put(1)
+    bench.worker.start()
+    bench.drained()
+    assert bench.table.rows == [1]
+    assert bench.worker.progress.spilled == 0
+
+
+def test_a_lost_reply_before_the_spill_doubles_nothing(bench: Bench) -> None:
+    """Rows that had landed when they were spilled are known by their markers."""
+    bench.table.lost_replies = [SinkUnknown("cut off during COMMIT")] * 3
+    for value in range(10):
+        bench.put(value)
+    bench.worker.start()
+    bench.until(lambda: bench.worker.progress.spilled > 0 and not bench.worker.backlog.batches)
+    assert bench.table.rows == list(range(10))
+    bench.until(lambda: not bench.table.markers)
+
+
+def test_a_full_disk_at_the_spill_keeps_the_batch(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No shard, no acknowledgement; it says so, and goes on when there is room."""
+    full = threading.Event()
+    full.set()
+    write = spill_module.atomic_write
+
+    def atomic_write(path: Path) -> object:
+        if full.is_set():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path)
+
+    monkeypatch.setattr(spill_module, "atomic_write", atomic_write)
+    bench.table.failures = [DOWN] * 10**6
+    for value in range(3):
+        bench.put(value)
+    bench.worker.start()
+    bench.until(lambda: "No space left" in bench.worker.progress.spill_error)
+    assert bench.spool.depth("t").batches == 3
+    full.clear()
+    bench.until(lambda: len(spilled(bench)) == 3)
+    bench.until(lambda: bench.worker.progress.spill_error == "")
+    bench.table.failures = []
+    bench.until(lambda: bench.table.rows == [0, 1, 2])
+
+
+def test_a_crash_between_shard_and_acknowledgement(bench: Bench) -> None:
+    """The next start finishes the spill: the batch is not queued twice."""
+    for value in range(4):
+        bench.put(value)
+    for waiting in bench.spool.read("t", batches=2):
+        bench.spill.put(waiting)
+    bench.worker = bench.new_worker(attempts=3)
+    assert bench.worker.backlog.spilled.batches == 2
+    assert bench.spool.depth("t").batches == 2
+    bench.worker.start()
+    bench.drained()
+    assert bench.table.rows == [0, 1, 2, 3]
+
+
+def test_a_crash_between_landing_and_removal(bench: Bench) -> None:
+    """Shards whose markers are there are removed, and not written again; markers go last."""
+    for value in range(40):
+        bench.put(value)
+    bench.worker.backlog.spill(threading.Event())
+    bench.table.write(bench.spill.read(Limit(20, 100, 2**20)))  # an earlier life
+    bench.worker.start()
+    bench.until(lambda: not bench.worker.backlog.batches)
+    assert bench.table.rows == list(range(40))
+    bench.until(lambda: not bench.table.markers)
+
+
+def test_shards_of_another_log_are_delivered(tmp_path: Path) -> None:
+    """Where the log was removed, its numbers mean nothing; the shards still land first."""
+    bench = Bench(tmp_path)
+    try:
+        Spill(tmp_path / "spilled", Origin("0" * 32, "c", "t")).put(batch(3))
+        bench.put(7)
+        bench.worker = bench.new_worker(attempts=3)
+        assert bench.spool.depth("t").batches == 1
+        bench.worker.start()
+        bench.drained()
+        assert bench.table.rows == [3, 7]
+    finally:
+        bench.close()
+
+
+def test_refused_rows_of_a_shard_are_buried(bench: Bench) -> None:
+    """A bad row in a recomposed upload: the rest lands."""
+    bench.table.poison = {17}
+    for value in range(40):
+        bench.put(value, value + 100)
+    bench.worker.backlog.spill(threading.Event())
+    bench.worker.start()
+    bench.until(lambda: not bench.worker.backlog.batches)
+    assert len(bench.table.rows) == 79
+    assert len(bench.dead()) == 1
+
+
+def test_shards_count_against_the_quota(tmp_path: Path) -> None:
+    """What is beside the log takes room from it."""
+    clock, beside = SystemClock(), [0]
+    spool = Spool.open(
+        tmp_path,
+        streams=["t"],
+        timestamps=Timestamps(clock),
+        clock=clock,
+        quota=2**20,
+        beside=lambda: beside[0],
+    )
+    record = Record(rows=batch(1).rows, state=b"{}")
+    spool.put(record)
+    beside[0] = 2**20
+    with pytest.raises(SpoolFull):
+        spool.put(record)
+    beside[0] = 0
+    spool.put(record)
+    spool.close()
+
+
+def test_idle_state_after_recovery(bench: Bench) -> None:
+    """A stream that has caught up is as healthy as before."""
+    bench.table.failures = [DOWN] * 5
+    bench.put(1)
+    bench.worker.start()
+    bench.until(lambda: bench.worker.progress.state is State.IDLE)
+    assert not bench.worker.progress.error
+    assert not bench.worker.progress.spilling
