@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # type checkers take it for true; importing it would load `typing`
 if TYPE_CHECKING:
     from api2db.ingest.function import Checkpoint
 
@@ -12,7 +11,7 @@ __all__ = ["Checkpoint", "__version__"]
 __version__ = "2.0.0.dev0"
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import what is asked for, no sooner: `import api2db` loads nothing."""
     if name == "Checkpoint":
         from api2db.ingest.function import Checkpoint

@@ -7,11 +7,16 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.fixtures import mariadb, mysql, postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("api2db", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("api2db")
 
 #: Every target that the whole suite tests, local files by their format.
 TARGETS = ("parquet", "json", "csv", "pickle", "sqlite", "postgresql", "mariadb", "mysql")

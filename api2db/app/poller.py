@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,7 +13,6 @@ from api2db.core.errors import (
     FormError,
     SourceError,
     SourceUnavailable,
-    SpoolError,
     SpoolFull,
 )
 from api2db.core.faults import crash_point
@@ -37,9 +34,6 @@ if TYPE_CHECKING:
     from api2db.spool.spool import Spool
 
 logger = logging.getLogger(__name__)
-
-#: Pages on their way to the disk while the next is fetched; bounds memory.
-PAGES_IN_FLIGHT = 4
 
 
 @dataclass(slots=True)
@@ -105,7 +99,6 @@ class Poller:
         self._clock = clock
         self._stop = stop
         self._form: Form | None = None
-        self._log = ThreadPoolExecutor(1, thread_name_prefix=f"log-{name}")
         self._thread = threading.Thread(target=self._run, name=f"poller-{name}", daemon=True)
 
     # -- for the owner -------------------------------------------------------------
@@ -186,59 +179,30 @@ class Poller:
         self._form = form
 
     def _store(self, steps: Iterator[Step]) -> None:
-        """Put each step into the log, in order, while the next page is on its way."""
-        flight: deque[Future[int]] = deque()
-        broken = threading.Event()
-        try:
-            for step in steps:
-                if len(flight) == PAGES_IN_FLIGHT:
-                    self._done(flight.popleft())
-                if (step.last or step.sync) and not flight:
-                    self._done_rows(self._put(step, broken))
-                else:
-                    flight.append(self._log.submit(self._put, step, broken))
-                if self._stop.is_set() and not step.last:
-                    raise SourceUnavailable("stopped in the middle of a poll; it will resume")
-        finally:
-            error = None
-            while flight:
-                try:
-                    self._done(flight.popleft())
-                except (SpoolError, OSError) as exc:
-                    error = error or exc
-            if error is not None:
-                raise error
+        """Make each step durable before the next is asked for."""
+        for step in steps:
+            self._put(step)
+            if self._stop.is_set() and not step.last:
+                raise SourceUnavailable("stopped in the middle of a poll; it will resume")
 
-    def _done(self, put: Future[int]) -> None:
-        self._done_rows(put.result())
-
-    def _done_rows(self, rows: int) -> None:
-        self.counts.rows += rows
-
-    def _put(self, step: Step, broken: threading.Event) -> int:
-        """Make one step durable; after a failure none of the later ones may be."""
-        if broken.is_set():
-            return 0
-        try:
-            if step.dead:
-                self._bury(step)
-            if step.rows.num_rows == 0 and not self._moves(step):
-                return 0
-            crash_point("poller.before_put")
-            self._spool.put(
-                Record(
-                    rows=step.rows if step.rows.num_rows else None,
-                    state=step.state,
-                    poll=step.poll,
-                    last=step.last,
-                    hold=None if step.last else step.first_seq,
-                )
+    def _put(self, step: Step) -> None:
+        """Make one step durable."""
+        if step.dead:
+            self._bury(step)
+        if step.rows.num_rows == 0 and not self._moves(step):
+            return
+        crash_point("poller.before_put")
+        self._spool.put(
+            Record(
+                rows=step.rows if step.rows.num_rows else None,
+                state=step.state,
+                poll=step.poll,
+                last=step.last,
+                hold=None if step.last else step.first_seq,
             )
-            crash_point("poller.after_put")
-        except BaseException:
-            broken.set()
-            raise
-        return step.rows.num_rows
+        )
+        crash_point("poller.after_put")
+        self.counts.rows += step.rows.num_rows
 
     def _moves(self, step: Step) -> bool:
         """Return whether a step without rows must be stored all the same."""

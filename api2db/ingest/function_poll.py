@@ -79,7 +79,6 @@ class FunctionPoll(Poll):
             poll.first_seq,
             tuple(built.dead),
             part.last,
-            sync=True,
         )
 
     def _known(self, page: Page) -> set[int]:

@@ -67,8 +67,10 @@ def run(
 ) -> None:
     """Run the daemon in the foreground."""
     from api2db.app import signals
+    from api2db.install import process
 
     path, as_json = _settle(ctx, config, as_json)
+    process.loading()
     with signals.handled() as stop:  # before what is slow to import: a signal may come at once
         from api2db.install import run as command
 

@@ -13,6 +13,7 @@ from api2db.app import log, snapshot
 from api2db.app.config import duration, load
 from api2db.app.daemon import Daemon
 from api2db.app.preflight import preflight
+from api2db.install import process
 
 if TYPE_CHECKING:
     import threading
@@ -34,6 +35,7 @@ def forever(path: Path, stop: threading.Event) -> int:
     if stop.is_set():
         return 0
     daemon = Daemon(config)
+    process.loaded()
     server = None
     try:
         server = StatusServer(
@@ -65,6 +67,7 @@ def once(path: Path, timeout: str, as_json: bool, stop: threading.Event) -> int:
     preflight(config)
     seconds = duration(timeout)
     daemon = Daemon(config)
+    process.loaded()
     try:
         daemon.start(poll=False)
         polled = daemon.poll_once(stop)

@@ -95,12 +95,16 @@ class Consumer:
 
     # -- what waits ----------------------------------------------------------------
 
+    def n_waiting(self) -> int:
+        """Return how many batches wait. Called under the log's lock."""
+        return self._log.tip.totals.batches - self._place.done.batches
+
     def waiting(self) -> bool:
-        """Return whether `read` would find something. Called under the log's lock."""
-        return self._log.tip.totals.batches > self._place.done.batches
+        """Return whether `read` would find something; as `n_waiting`."""
+        return self.n_waiting() > 0
 
     def needs(self) -> int | None:
-        """Return the base of the oldest segment that is needed, None if none is; as `waiting`."""
+        """Return the base of the oldest segment that is needed, None if none is; as `n_waiting`."""
         if not self.waiting():
             return None
         place, segments = self._place, self._log.segments

@@ -20,8 +20,9 @@ One record of the log: a batch, or only a state, with the collector's state afte
 
 The running totals say exactly what is missing where records are damaged. The seed (queue id
 and segment) keeps bytes that only look like a record, in another place, from being one.
-State and payload are zstd frames above 32 KiB. The CRCs are checked before anything is decoded,
-because Arrow and zstd decode damaged bytes into wrong values without an error.
+State and payload are zstd frames above 32 KiB; while the log is small, the payload is plain.
+The CRCs are checked before anything is decoded, because Arrow and zstd decode damaged bytes
+into wrong values without an error.
 """
 
 from __future__ import annotations
@@ -210,23 +211,26 @@ class Body:
         )
 
 
-def encode(record: Record) -> Body:
+def encode(record: Record, *, plain: bool = False) -> Body:
     """
-    Serialize and compress *record*; runs in the thread that puts, outside every lock.
+    Serialize *record*; runs in the thread that puts, outside every lock.
+
+    Args:
+        plain: Whether to leave the rows uncompressed, however many they are.
 
     Raises:
         SpoolFailed: The state, the poll id or the rows are beyond the format's limits.
     """
     rows = record.rows if record.rows is not None and record.rows.num_rows else None
     poll = record.poll.encode()
-    plain = pa.py_buffer(b"") if rows is None else _to_ipc(rows)
-    if len(record.state) > MAX_STATE or plain.size > MAX_PAYLOAD or len(poll) > 0xFFFF:
+    ipc = pa.py_buffer(b"") if rows is None else _to_ipc(rows)
+    if len(record.state) > MAX_STATE or ipc.size > MAX_PAYLOAD or len(poll) > 0xFFFF:
         raise SpoolFailed(
-            f"a record is too large: {len(record.state)} bytes of state, {plain.size} of rows",
+            f"a record is too large: {len(record.state)} bytes of state, {ipc.size} of rows",
             hint=f"the limits are {MAX_STATE} and {MAX_PAYLOAD}; fetch smaller pages",
         )
     state, state_zstd = _compress(pa.py_buffer(record.state))
-    payload, payload_zstd = _compress(plain)
+    payload, payload_zstd = (ipc.to_pybytes(), False) if plain else _compress(ipc)
     flags = payload_zstd * ZSTD_PAYLOAD | state_zstd * ZSTD_STATE | record.last * LAST
     parts = (poll, state, payload)
     return Body(
@@ -235,7 +239,7 @@ def encode(record: Record) -> Body:
         parts=parts,
         rows=0 if rows is None else rows.num_rows,
         state_raw=len(record.state),
-        payload_raw=plain.size,
+        payload_raw=ipc.size,
         hold=record.hold or 0,
         state=record.state,
         crc=crc_of(parts),

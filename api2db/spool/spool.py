@@ -55,6 +55,9 @@ __all__ = ["Damage", "Depth", "Receipt", "Record", "Spool"]
 
 #: Bytes that one group of records has at most, but for a single record.
 GROUP_BYTES = 64 * 2**20
+#: While the log is smaller than this (bytes), and than an eighth of its quota, rows are stored
+#: plain: compression saves room, not time.
+PLAIN_BELOW = 256 * 2**20
 
 
 class Spool:
@@ -66,7 +69,9 @@ class Spool:
         streams: The configured streams.
     """
 
-    def __init__(self, folder: Path, parts: Parts, streams: Sequence[str], clock: Clock) -> None:
+    def __init__(
+        self, folder: Path, parts: Parts, streams: Sequence[str], clock: Clock, quota: int
+    ) -> None:
         self.id = parts.queue.hex()
         self.streams = tuple(streams)
         self._folder = folder
@@ -77,6 +82,7 @@ class Spool:
         self._quarantine = parts.quarantine
         self._clock = clock
         self._closed = False
+        self._plain_below = min(PLAIN_BELOW, quota // 8)
         self._log.keep_from = self._keep_from
         self._log.collect()
         self._ballast.restore()
@@ -123,7 +129,7 @@ class Spool:
                 beside=beside,
                 segment_bytes=segment_bytes,
             )
-            return cls(folder, parts, streams, clock)
+            return cls(folder, parts, streams, clock, quota)
         except OSError as exc:
             hint = "check the disk and the owner of the folder"
             raise SpoolFailed(f"cannot open the queue in {folder}: {exc}", hint=hint) from exc
@@ -164,7 +170,7 @@ class Spool:
         """
         if self._closed:
             raise SpoolFailed(f"the queue in {self._folder} is closed")
-        receipt = self._group.put(fmt.encode(record))
+        receipt = self._group.put(fmt.encode(record, plain=self._log.size < self._plain_below))
         for consumer in self._consumers.values():
             consumer.ready.set()
         return receipt
@@ -191,6 +197,27 @@ class Spool:
         self._clock.wait(consumer.ready, timeout)
         with self._log.lock:
             return consumer.waiting()
+
+    def gather(
+        self, stream: str, stop: threading.Event, *, batches: int, timeout: float
+    ) -> None:
+        """
+        Block while more is about to come, so that it can be read at one go.
+
+        That is until *batches* wait for *stream*, the poll under way has put its last page,
+        *stop* is set and `wake` called, or *timeout* seconds have passed.
+        """
+        consumer = self._consumers[stream]
+        deadline = self._clock.monotonic() + timeout
+        while not stop.is_set() and not self._closed:
+            with self._log.lock:
+                if not self._log.tip.hold or consumer.n_waiting() >= batches:
+                    return
+                consumer.ready.clear()
+            left = deadline - self._clock.monotonic()
+            if left <= 0:
+                return
+            self._clock.wait(consumer.ready, left)
 
     def wake(self) -> None:
         """Make every `wait` return."""

@@ -77,6 +77,11 @@ class Backlog:
         """Block until something waits in the log, or as `Spool.wait`; return whether it does."""
         return self._spool.wait(self.stream, stop, timeout)
 
+    def gather(self, stop: threading.Event, most: int, timeout: float) -> None:
+        """Block while more pages of a poll are about to come, up to *most*; see `Spool.gather`."""
+        if not self.spilled.batches:
+            self._spool.gather(self.stream, stop, batches=most, timeout=timeout)
+
     def read(self, most: int, *, bulk: bool) -> list[Batch]:
         """
         Return the oldest batches, in order, for one transaction; the same until `done`.

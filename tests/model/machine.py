@@ -30,11 +30,13 @@ from api2db.core.errors import SpoolError
 from api2db.core.ids import Timestamps
 from api2db.spool import record as fmt
 from api2db.spool import segment as seg
+from api2db.spool import spool as queue
 from api2db.spool.spool import Record, Spool
 from tests.model.crash_fs import Crash, CrashFs, Fault
 
 STREAMS = ("a", "b", "c")
 COMPRESS_ABOVE = fmt.COMPRESS_ABOVE
+PLAIN_BELOW = queue.PLAIN_BELOW
 FOLDER = Path("/spool/orders")
 ALL: dict[str, Any] = {"batches": 10**6, "rows": 10**9, "bytes": 10**9}
 
@@ -116,10 +118,12 @@ class SpoolMachine(RuleBasedStateMachine):
         self.fs = CrashFs(seed)
         self.segment_bytes = segment_bytes
         fmt.COMPRESS_ABOVE = compress_above
+        queue.PLAIN_BELOW = 0 if compress_above < COMPRESS_ABOVE else PLAIN_BELOW
         self._open()
 
     def teardown(self) -> None:
         fmt.COMPRESS_ABOVE = COMPRESS_ABOVE
+        queue.PLAIN_BELOW = PLAIN_BELOW
 
     def _open(self) -> None:
         self.timestamps = Timestamps(SystemClock())

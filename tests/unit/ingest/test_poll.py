@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -164,6 +165,31 @@ def test_append_with_inclusive_since(
     run(api, log, since=since)
     run(api, log, since=since)
     assert log.rows() == once(api.rows)
+
+
+def test_a_page_does_not_wait_for_the_next_one() -> None:
+    """A step is there while the API still hangs over the page after it."""
+    api, log = Api(rows=[{"id": i} for i in range(4)], size=2), Log()
+    send, may_answer = api.send, threading.Event()
+
+    def hang(request: Request) -> Response:
+        assert not request.params or may_answer.wait(10)
+        return send(request)
+
+    api.send = hang  # type: ignore[method-assign]
+    poll = Poll(
+        api,
+        Form(rows="data", columns=None, next="next"),
+        Checkpoint.from_bytes(b""),
+        since=None,
+        max_pages=9,
+        next_seq=lambda: 0,
+        held=log.held,
+    )
+    steps = poll.steps()
+    assert next(steps).rows.num_rows == 2
+    may_answer.set()
+    assert next(steps).last
 
 
 @given(n=st.integers(1, 9), crashes=st.lists(st.tuples(st.integers(0, 4), st.booleans())))

@@ -12,6 +12,8 @@ from api2db.core.clock import SystemClock
 from api2db.core.errors import SpoolFailed, SpoolFull
 from api2db.core.ids import Timestamps
 from api2db.files.fs import Fs
+from api2db.spool.spool import Record
+from tests.fixtures.fake_clock import FakeClock
 from tests.unit.spool.conftest import record, rows, values_of
 
 if TYPE_CHECKING:
@@ -346,3 +348,30 @@ def test_a_closed_spool_takes_nothing(open_spool: Open) -> None:
     spool.close()
     with pytest.raises(SpoolFailed, match="closed"):
         spool.put(record(1))
+
+
+def test_pages_of_a_poll_under_way_are_gathered(open_spool: Open) -> None:
+    """`gather` waits for more pages up to a number, never after the last page of a poll."""
+    clock = FakeClock()
+    spool = open_spool(clock=clock)
+    stop = threading.Event()
+    spool.put(record(1, poll="p", hold=1))
+    spool.gather("a", stop, batches=2, timeout=0.25)
+    assert clock.waits == [0.25]
+    spool.put(record(2, poll="p", hold=1))
+    spool.gather("a", stop, batches=2, timeout=0.25)
+    spool.put(record(3, poll="p", last=True))
+    spool.gather("a", stop, batches=99, timeout=0.25)
+    assert clock.waits == [0.25]
+
+
+def test_rows_are_compressed_when_the_log_grows(open_spool: Open) -> None:
+    """Rows are plain until the log holds an eighth of its quota, and zstd from then on."""
+    spool = open_spool(quota=4 * 2**20, segment_bytes=2**20)
+    many, sizes = rows(*range(20_000)), []
+    for _ in range(8):
+        before = spool.bytes
+        spool.put(Record(many, b""))
+        sizes.append(spool.bytes - before)
+    assert sizes[0] > 160_000 > 2 * sizes[-1]
+    assert [batch.rows.equals(many) for batch in spool.read("a")][:8] == [True] * 5
