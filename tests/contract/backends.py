@@ -227,7 +227,7 @@ class SqliteBackend(Backend):
 #: How columns of a CSV file are read by a test; the others are text.
 _FROM_TEXT: dict[str, Any] = {"id": int, "i": int, "b": {"true": True, "false": False}.get}
 #: What one local file holds.
-MODES = ("shard",)
+MODES = ("shard", "update")
 
 
 class LocalBackend(Backend):
