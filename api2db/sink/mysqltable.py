@@ -194,7 +194,7 @@ class MysqlTable(SqlTable):
     def _alterable(self) -> bool:
         return True
 
-    def _widen(self, target: Target, type_: pa.DataType, batches: Sequence[Batch]) -> bool:
+    def _widen(self, target: Target, type_: pa.DataType, batches: Iterable[Batch]) -> bool:
         ident, kind = target.ident, types.kind_of(type_)
         if not self._described[ident].plain:
             return False  # its default or comment would be lost

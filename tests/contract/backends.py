@@ -40,9 +40,10 @@ class Backend(ABC):
         stream: str = "s",
         collector: str = "c",
         spool: str = "0" * 32,
+        replace: bool = False,
     ) -> Sink:
         """Return an open sink."""
-        sink = self.closed_sink(Delivery(spool, collector, stream, table, upsert))
+        sink = self.closed_sink(Delivery(spool, collector, stream, table, upsert, replace))
         sink.open()
         return sink
 
