@@ -67,6 +67,12 @@ class Daemon:
         """Every worker of every collector."""
         return [worker for line in self.lines.values() for worker in line.workers.values()]
 
+    def hung(self) -> list[str]:
+        """Return the threads that broke their promise to be back by now."""
+        pulses = [line.poller.pulse for line in self.lines.values()]
+        pulses += [worker.pulse for worker in self.workers]
+        return [pulse.name for pulse in pulses if pulse.late()]
+
     def start(self, *, poll: bool = True) -> None:
         """Start the workers, then, unless told otherwise, the pollers."""
         for worker in self.workers:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from api2db.app.counts import Counts
 from api2db.core.errors import (
     Api2dbError,
     FormError,
@@ -16,6 +16,7 @@ from api2db.core.errors import (
     SpoolFull,
 )
 from api2db.core.faults import crash_point
+from api2db.core.pulse import Pulse
 from api2db.ingest.checkpoint import Checkpoint
 from api2db.ingest.poll import Poll
 from api2db.spool.spool import Record
@@ -35,30 +36,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(slots=True)
-class Counts:
-    """
-    What a poller has done since it started; read by other threads for status and metrics.
-
-    Attributes:
-        rows: New rows that are durable in the log.
-        polls: Ended polls by result: ok, failed, skipped (no room in the log).
-        dead: Rows that did not fit the form.
-        seconds: What all polls took together.
-        lateness: Seconds by which polls began after they were due, together.
-        error: Why the last poll failed, "" if it did not.
-        failing_since: Monotonic instant of the first failure in a row, None if none.
-    """
-
-    rows: int = 0
-    polls: dict[str, int] = field(default_factory=lambda: {"ok": 0, "failed": 0, "skipped": 0})
-    dead: int = 0
-    seconds: float = 0.0
-    lateness: float = 0.0
-    error: str = ""
-    failing_since: float | None = None
-    last_poll_at: float | None = None
+#: Longest wait between two signs of life, in seconds.
+LOOK = 10.0
 
 
 class Poller:
@@ -87,6 +66,7 @@ class Poller:
     ) -> None:
         self.name = name
         self.counts = Counts()
+        self.pulse = Pulse(f"poller {name}", clock)
         self._source = source
         self._make_form = form
         self._make_poll = make_poll
@@ -121,12 +101,25 @@ class Poller:
 
     def _run(self) -> None:
         due = self._schedule.first()
-        while not self._clock.wait(self._stop, max(0.0, due - self._clock.monotonic())):
+        while not self._waited(due):
             self.counts.lateness += max(0.0, self._clock.monotonic() - due)
             pause = self.poll()
             due = self._schedule.after(due)
             if pause is not None:  # the API asked for more time than a retry may take
                 due = max(due, self._clock.monotonic() + pause)
+        self.pulse.rest()
+
+    def _waited(self, due: float) -> bool:
+        """Wait until *due*, with signs of life; return whether to stop instead of polling."""
+        self.counts.next_due = due
+        while not self._stop.is_set():
+            self.pulse.beat(LOOK)
+            left = due - self._clock.monotonic()
+            if left <= 0:
+                break
+            self._clock.wait(self._stop, min(left, LOOK))
+        self.counts.next_due = None
+        return self._stop.is_set()
 
     def poll(self) -> float | None:
         """
@@ -159,6 +152,7 @@ class Poller:
         checkpoint = Checkpoint.from_bytes(self._spool.state)
         form = self._form or self._make_form(checkpoint)
         self._form = None  # after a failure its memory may be ahead of the log
+        self.pulse.beat(self._source.patience)
         poll = self._make_poll(
             self._source,
             form,
@@ -181,6 +175,7 @@ class Poller:
     def _store(self, steps: Iterator[Step]) -> None:
         """Make each step durable before the next is asked for."""
         for step in steps:
+            self.pulse.beat(self._source.patience)
             self._put(step)
             if self._stop.is_set() and not step.last:
                 raise SourceUnavailable("stopped in the middle of a poll; it will resume")
@@ -237,6 +232,7 @@ class Poller:
     def _failed(self, error: BaseException, result: str) -> None:
         counts = self.counts
         counts.polls[result] += 1
+        counts.last_result = result
         if counts.failing_since is None:
             counts.failing_since = self._clock.monotonic()
         text = str(error) if isinstance(error, Api2dbError) else f"{type(error).__name__}: {error}"
@@ -250,5 +246,6 @@ class Poller:
         if self.counts.error:
             logger.info("poll_recovered", extra={"collector": self.name})
         self.counts.polls["ok"] += 1
+        self.counts.last_result = "ok"
         self.counts.error = ""
         self.counts.failing_since = None

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from api2db.app.daemon import Daemon
     from api2db.app.line import Line
+    from api2db.core.clock import Clock
 
 #: Raised when a key changes its meaning or goes.
 VERSION = 1
@@ -25,24 +26,26 @@ def snapshot(daemon: Daemon, *, running: bool, url: str | None = None) -> dict[s
     Return the state of every collector and stream; times are epoch seconds, ages seconds.
 
     ``healthy`` is whether nothing needs a person: no collector fails, no stream is paused,
-    late, spilling or has dead letters, nothing in a spool or shard is damaged.
+    late, spilling or has dead letters, nothing in a spool or shard is damaged, no thread hangs.
     """
     now = daemon.clock.now()
+    hung = daemon.hung()
     collectors = {name: _collector(line, daemon, now) for name, line in daemon.lines.items()}
     return {
         "version": VERSION,
         "running": running,
         "url": url,
         "at": now,
-        "healthy": all(collector["healthy"] for collector in collectors.values()),
+        "healthy": not hung and all(found["healthy"] for found in collectors.values()),
+        "hung": hung,
         "collectors": collectors,
     }
 
 
 def _collector(line: Line, daemon: Daemon, now: float) -> dict[str, Any]:
     counts = line.poller.counts
-    failing = counts.failing_since
-    streams = {name: _stream(line, name, now) for name in line.workers}
+    failing, due = counts.failing_since, counts.next_due
+    streams = {name: _stream(line, name, daemon.clock) for name in line.workers}
     damage = [str(found) for found in line.spool.damage]
     dead = line.dead[FORM] + counts.dead
     return {
@@ -52,6 +55,8 @@ def _collector(line: Line, daemon: Daemon, now: float) -> dict[str, Any]:
         "error": counts.error,
         "failing_for": None if failing is None else daemon.clock.monotonic() - failing,
         "last_poll_at": counts.last_poll_at,
+        "last_result": counts.last_result,
+        "next_poll_at": None if due is None else now + due - daemon.clock.monotonic(),
         "polls": dict(counts.polls),
         "poll_seconds": counts.seconds,
         "lateness_seconds": counts.lateness,
@@ -71,12 +76,13 @@ def _removed(line: Line) -> dict[str, int]:
     return dict(waiting)
 
 
-def _stream(line: Line, name: str, now: float) -> dict[str, Any]:
+def _stream(line: Line, name: str, clock: Clock) -> dict[str, Any]:
     progress = line.workers[name].progress
     spilled = line.workers[name].backlog.spilled
     depth = line.spool.depth(name)
     since = spilled.oldest_at or depth.oldest_at
-    oldest = 0.0 if since is None else max(0.0, now - since)
+    oldest = 0.0 if since is None else max(0.0, clock.now() - since)
+    retry = max(0.0, progress.retry_due - clock.monotonic()) if progress.error else None
     error = "; ".join(filter(None, (progress.error, progress.spill_error)))
     dead = line.dead[name] + progress.dead
     late = oldest > line.config.max_age
@@ -86,6 +92,7 @@ def _stream(line: Line, name: str, now: float) -> dict[str, Any]:
         "state": progress.state.value,
         "error": error,
         "attempt": progress.attempt,
+        "retry_seconds": retry,
         "queued_batches": depth.batches,
         "queued_rows": depth.rows,
         "queued_bytes": depth.bytes,

@@ -86,6 +86,7 @@ class HttpSource(Source):
         self._timeout = timeout
         self._max_bytes = max_bytes
         self._retries = retries
+        self.patience = timeout * (retries + 1) + PATIENCE * retries
         self._clock = clock
         self._stop = stop
         self._backoff = backoff or Backoff()

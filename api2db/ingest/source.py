@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeAlias
@@ -59,7 +60,15 @@ class Response(Protocol):
 
 
 class Source(ABC):
-    """An API. One thread at a time uses a source."""
+    """
+    An API. One thread at a time uses a source.
+
+    Attributes:
+        patience: Longest time that one page may take, all tries included, in seconds; a
+            poller that is silent for longer counts as hung. Infinite where nobody knows.
+    """
+
+    patience: float = math.inf
 
     @abstractmethod
     def first(self, since: str | None) -> Request:

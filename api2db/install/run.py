@@ -12,6 +12,7 @@ import orjson
 from api2db.app import log, snapshot
 from api2db.app.config import duration, load
 from api2db.app.daemon import Daemon
+from api2db.app.notify import notify, watch
 from api2db.app.preflight import preflight
 from api2db.install import process
 
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 #: How long `run --once` may take to end its threads, in seconds.
 ONCE_GRACE = 10.0
+#: What ending may take beyond `grace`: closing files, leaving, in seconds.
+STOP_MARGIN = 10.0
 
 
 def forever(path: Path, stop: threading.Event) -> int:
@@ -48,7 +51,10 @@ def forever(path: Path, stop: threading.Event) -> int:
         daemon.start()
         server.start()
         _save(daemon, running=True, url=url)
-        stop.wait()
+        notify("READY=1")  # every thread runs: `start` returned
+        watch(daemon.hung, stop)
+        # With time for the drain, whatever the unit's TimeoutStopSec says.
+        notify(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={int((config.grace + STOP_MARGIN) * 1e6)}")
         logger.info("stopping", extra={"grace": config.grace, "queued": daemon.waiting()})
         daemon.stop(config.grace)
         _save(daemon, running=False)

@@ -29,6 +29,7 @@ class Progress:
         retries: Failed attempts, by kind of error.
         error: Last error that has not been overcome, "" if there is none.
         attempt: Attempts that failed since the last success, of any kind.
+        retry_due: Monotonic instant of the next attempt; only while there is an error.
         spilling: Whether the attempts are used up: what comes is spilled, untried.
         spill_error: Why batches cannot be spilled, "" if they can.
         spilled: Batches that this worker has spilled.
@@ -42,6 +43,7 @@ class Progress:
     retries: dict[str, int] = field(default_factory=dict)
     error: str = ""
     attempt: int = 0
+    retry_due: float = 0.0
     spilling: bool = False
     spill_error: str = ""
     spilled: int = 0

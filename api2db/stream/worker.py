@@ -17,6 +17,7 @@ from api2db.core.errors import (
     SpoolError,
 )
 from api2db.core.faults import crash_point
+from api2db.core.pulse import Pulse
 from api2db.stream.backlog import GROUP
 from api2db.stream.bisect import refused_rows
 from api2db.stream.markers import Markers
@@ -24,6 +25,8 @@ from api2db.stream.progress import Progress, State
 from api2db.stream.refused import Refused
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from api2db.core.batch import Batch, DeadRow
     from api2db.files.dead_letter import DeadLetters
     from api2db.sink.base import Sink
@@ -76,6 +79,7 @@ class Worker:
         self._watchdog = watchdog
         self._backoff = backoff or Backoff()
         self._clock = clock or SystemClock()
+        self.pulse = Pulse(f"worker {name}", self._clock)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"worker-{name}", daemon=True)
         self._open = False
@@ -112,6 +116,7 @@ class Worker:
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
+                self.pulse.beat(IDLE_WAIT)
                 if self.backlog.wait(self._stop, IDLE_WAIT):
                     self._idle_since = None
                     self._gather()
@@ -121,6 +126,7 @@ class Worker:
             if not self.progress.error:
                 self._prune()
             self.progress.state = State.STOPPED
+            self.pulse.rest()
         except BaseException:
             self.progress.state = State.FAILED
             logger.exception("worker_died", extra={"stream": self.name})
@@ -139,7 +145,7 @@ class Worker:
     def _attempt(self) -> None:
         """Try once to land what waits; on failure, wait before the next attempt."""
         try:
-            with self._watchdog.guard(self.name, WRITE_TIMEOUT, self._sink.interrupt):
+            with self._guard():
                 self._connect()
                 self._land()
         except SinkRejected as exc:
@@ -152,6 +158,11 @@ class Worker:
             # Nothing is thrown away because nobody foresaw an error: replay, loudly.
             logger.exception("unexpected_error", extra={"stream": self.name})
             self._retry(SinkUnknown(f"{type(exc).__name__}: {exc}"))
+
+    def _guard(self) -> AbstractContextManager[None]:
+        """Give a call on the sink `WRITE_TIMEOUT` seconds; then it is interrupted."""
+        self.pulse.beat(WRITE_TIMEOUT)
+        return self._watchdog.guard(self.name, WRITE_TIMEOUT, self._sink.interrupt)
 
     def _connect(self) -> None:
         if not self._open:
@@ -197,7 +208,7 @@ class Worker:
         if not (self._open and self._markers.known) or self.backlog.batches:
             return
         try:
-            with self._watchdog.guard(self.name, WRITE_TIMEOUT, self._sink.interrupt):
+            with self._guard():
                 self._sink.forget(self._markers.known)
         except SinkError as exc:  # they go with the next transaction
             logger.info("prune_failed", extra={"stream": self.name, "error": str(exc)})
@@ -239,12 +250,13 @@ class Worker:
 
     def _wait(self, delay: float) -> None:
         """Wait *delay* seconds; spill what waits and what comes, if the attempts are used up."""
-        until = self._clock.monotonic() + delay
+        until = self.progress.retry_due = self._clock.monotonic() + delay
         while not self._stop.is_set():
             well = self.progress.spilling and self._spill()
             left = until - self._clock.monotonic()
             if left <= 0:
                 return
+            self.pulse.beat(left)
             if well:
                 self.backlog.wait_for_log(self._stop, left)
             else:
@@ -253,6 +265,7 @@ class Worker:
     def _spill(self) -> bool:
         """Move what waits in the log into shards; return whether that went well."""
         progress, first = self.progress, not self.backlog.spilled.batches
+        self.pulse.rest()  # the disk takes as long as it needs
         try:
             moved = self.backlog.spill(self._stop)
         except SpoolError as exc:
@@ -299,7 +312,7 @@ class Worker:
         for batch in self._read():
             rows = list(error.rows.get(batch.id, ()))
             if not error.rows:
-                with self._watchdog.guard(self.name, WRITE_TIMEOUT, self._sink.interrupt):
+                with self._guard():
                     rows = refused_rows(self._sink, self._refused.without(batch))
             if rows:
                 found.append((batch, rows))
