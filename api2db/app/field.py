@@ -105,8 +105,8 @@ def _count(value: object) -> object:
 
 
 def _mode(value: object) -> object:
-    if value in ("update", "replace"):
-        raise ValueError(f"{value} {_NOT_YET}; there is shard")
+    if value == "replace":
+        raise ValueError(f"{value} {_NOT_YET}; there are shard and update")
     return value
 
 
@@ -181,7 +181,7 @@ FunctionName = Annotated[str, BeforeValidator(_function)]
 TargetUrl = Annotated[str, BeforeValidator(_target)]
 Cron = Annotated[str, BeforeValidator(_cron)]
 Format = Literal["parquet", "json", "csv", "pickle"]
-Mode = Annotated[Literal["shard"], BeforeValidator(_mode)]
+Mode = Annotated[Literal["shard", "update"], BeforeValidator(_mode)]
 Keys = Annotated[list[str], BeforeValidator(_keys)]
 Attempts = Annotated[
     int | None,

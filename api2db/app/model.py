@@ -145,7 +145,7 @@ class StreamModel(Model):
     )
     local: str | None = Field(None, description="Folder for files; relative to this file.")
     fmt: Format = Field("parquet", description="Format of local files.")
-    mode: Mode = Field("shard", description="One file per batch.")
+    mode: Mode = Field("shard", description="A file per batch (shard), or one that grows (update).")
     attempts: Attempts = Field(None, description="In place of the collectors' own.")
     auth: NotYet = Field(None, description="AUTH/ file; not in this version.")
     dialect: NotYet = Field(None, description="With auth; not in this version.")

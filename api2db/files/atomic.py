@@ -22,19 +22,43 @@ def atomic_write(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
     Raises:
         OSError: *path* is as it was.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = beside(path)
+    with written(temporary, mode) as file:
+        yield file
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-        with os.fdopen(fd, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
         temporary.rename(path)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()
         raise
     sync_folder(path.parent)
+
+
+def beside(path: Path) -> Path:
+    """Return the hidden name under which what replaces *path* is written."""
+    return path.with_name(f".{path.name}.tmp")
+
+
+@contextmanager
+def written(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
+    """
+    Open *path* to write it anew, and sync it when the block ends; after an error it is gone.
+
+    Its name is not durable before `sync_folder`.
+
+    Raises:
+        OSError: It cannot be made, or the disk refused.
+    """
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        with os.fdopen(fd, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        with suppress(OSError):
+            path.unlink()
+        raise
 
 
 def make_folder(folder: Path, mode: int = 0o700) -> None:

@@ -24,6 +24,7 @@ import pyarrow as pa
 from api2db.core.errors import Api2dbError, ConfigError, FileUnreadable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 #: Every format; also how its files' names end.
@@ -62,14 +63,15 @@ def read(path: Path, fmt: str) -> pa.Table:
     return table
 
 
-def extend(path: Path, table: pa.Table, file: IO[bytes], fmt: str) -> None:
+def extend(path: Path, tables: Sequence[pa.Table], file: IO[bytes], fmt: str) -> None:
     """
-    Write to *file* what the file *path* holds, and then *table*; *fmt* is one of `TEXTUAL`.
+    Write to *file* what the file *path* holds, and then *tables*; *fmt* is one of `TEXTUAL`.
 
-    What *path* holds is copied as it is written there. Errors as `read` and `write`.
+    What *path* holds is copied as it is written there; if it is not there, the file begins
+    with *tables*, which need not have the same columns. Errors as `read` and `write`.
     """
     try:
-        _codec(fmt).extend(path, table, file)
+        _codec(fmt).extend(path, tables, file)
     except (OSError, Api2dbError):
         raise
     except (pa.ArrowException, ValueError, csv.Error) as exc:

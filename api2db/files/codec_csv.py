@@ -18,6 +18,7 @@ import pyarrow.csv as pv
 from api2db.files.codec_text import beyond_years, texts, typed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 #: The kernels; their stubs know neither several arrays nor scalars as arguments.
@@ -37,16 +38,20 @@ def write(table: pa.Table, file: IO[bytes]) -> None:
     _write_rows(table, file)
 
 
-def extend(path: Path, table: pa.Table, file: IO[bytes]) -> None:
+def extend(path: Path, tables: Sequence[pa.Table], file: IO[bytes]) -> None:
     """
-    Copy *path*, and add the rows of *table*.
+    Copy *path*, and add the rows of *tables*.
 
     Columns that the header lacks are added at its end; then all of *path* is read for it.
     """
-    names = _header(path)
-    if not set(table.column_names) <= set(names):
-        parts = [_read(path)] if names else []
-        write(pa.concat_tables([*parts, _as_text(table)], promote_options="default"), file)
+    names = _header(path) if path.exists() else []
+    parts = [_as_text(table) for table in tables]
+    if names and not {name for part in parts for name in part.column_names} <= set(names):
+        parts.insert(0, _read(path))
+        names = []
+    table = pa.concat_tables(parts, promote_options="default")
+    if not names:
+        write(table, file)
         return
     with path.open("rb") as old:
         shutil.copyfileobj(old, file, 1 << 20)

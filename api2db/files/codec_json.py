@@ -18,7 +18,7 @@ from api2db.core.values import digits, instant_us
 from api2db.files.codec_text import beyond_years, texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 #: The kernels; their stubs know no scalars as arguments.
@@ -38,15 +38,21 @@ def write(table: pa.Table, file: IO[bytes]) -> None:
     file.write(b"\n]\n")
 
 
-def extend(path: Path, table: pa.Table, file: IO[bytes]) -> None:
-    """Copy the array in *path* up to its end, and add the rows of *table*."""
-    with path.open("rb") as old:
-        end, empty = _array_end(old, path)
-        old.seek(0)
-        shutil.copyfileobj(old, file, 1 << 20)
-    file.seek(end)
-    file.truncate()
-    _write_records(table, file, first=empty)
+def extend(path: Path, tables: Sequence[pa.Table], file: IO[bytes]) -> None:
+    """Copy the array in *path* up to its end, and add the rows of *tables*."""
+    empty = not path.exists()
+    if empty:
+        file.write(b"[")
+    else:
+        with path.open("rb") as old:
+            end, empty = _array_end(old, path)
+            old.seek(0)
+            shutil.copyfileobj(old, file, 1 << 20)
+        file.seek(end)
+        file.truncate()
+    for table in tables:
+        _write_records(table, file, first=empty)
+        empty = empty and not table.num_rows
     file.write(b"\n]\n")
 
 

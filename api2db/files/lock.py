@@ -1,10 +1,12 @@
-"""One daemon per STORE."""
+"""One daemon per STORE, one writer per folder."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-from contextlib import suppress
+import threading
+from collections import defaultdict
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,31 @@ from api2db.core.errors import ConfigError, StoreLocked
 from api2db.files.atomic import make_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+
+#: Folders that threads of this process wait for, by device and inode; few, and never many.
+_folders: dict[tuple[int, int], threading.Lock] = defaultdict(threading.Lock)
+
+
+@contextmanager
+def folder_lock(folder: Path) -> Iterator[None]:
+    """
+    Keep other threads (they wait) and other processes (they fail) from writing to *folder*.
+
+    Raises:
+        BlockingIOError: Another process has the folder now.
+        OSError: There is no such folder.
+    """
+    stat = folder.stat()
+    with _folders[stat.st_dev, stat.st_ino]:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        finally:
+            os.close(fd)
 
 
 class Lock:

@@ -17,6 +17,7 @@ from api2db.core.errors import ConfigError
 from api2db.core.types import name_of
 from api2db.ingest import watermark
 from api2db.ingest.checkpoint import Checkpoint
+from api2db.sink.local import LocalSink
 from api2db.sink.sql import SqlSink
 
 if TYPE_CHECKING:
@@ -38,11 +39,13 @@ def preview(path: Path, name: str, *, as_json: bool) -> int:
         known = ", ".join(config.collectors)
         raise ConfigError(f"{path}: there is no collector {name!r}", hint=f"there are: {known}")
     built = _fetch(collector)
-    tables = {
-        stream: sink.ddl(built.rows.schema)
-        for stream in collector.to
-        if isinstance(sink := make_target(config, collector, stream, spool="preview"), SqlSink)
-    }
+    tables = {}
+    for stream in collector.to:
+        sink = make_target(config, collector, stream, spool="preview")
+        if isinstance(sink, SqlSink):
+            tables[stream] = sink.ddl(built.rows.schema)
+        elif isinstance(sink, LocalSink):
+            tables[stream] = f"-- rows go to {sink.place}"
     picture = _picture(built, tables)
     if as_json:
         click.echo(json.dumps(picture, default=str))

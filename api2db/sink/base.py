@@ -6,8 +6,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from api2db.core.errors import SinkMisconfigured
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from api2db.core.batch import Batch
 
@@ -24,6 +26,7 @@ class Delivery:
         stream: Name of the stream, as in ``config.yaml``.
         table: Name of the target table or folder, as the user wrote it.
         upsert: Key columns; empty means append.
+        replace: Whether each complete poll takes the place of all that is there.
     """
 
     spool: str
@@ -31,6 +34,7 @@ class Delivery:
     stream: str
     table: str
     upsert: tuple[str, ...] = ()
+    replace: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,8 @@ class Sink(ABC):
             forget: Ids of batches that can never be sent again; their markers go, in
                 the same transaction.
             commit: False rolls back at the end: a rehearsal, by which the worker finds
-                the rows that the target refuses. Markers are ignored then.
+                the rows that the target refuses. Markers are ignored then, and so is what
+                `replace` would remove.
 
         Raises:
             SinkUnavailable: Close, wait, open, write the same batches again.
@@ -102,6 +107,20 @@ class Sink(ABC):
             SinkMisconfigured: Pause; close, open, write again later.
             SinkUnknown: Close, open, write again: the markers decide.
         """
+
+    def replace(self, batches: Iterable[Batch], *, forget: Collection[str] = ()) -> Landed:
+        """
+        Make the rows of *batches* all that the target holds, in one transaction, each marked.
+
+        Nothing is written if the last batch has its marker. No rows at all empty the target.
+        Only called for a `Delivery` with `replace`; the default refuses.
+
+        Args:
+            batches: Whole polls, in order, of any length: iterated more than once, one batch
+                in memory at a time. Those of polls that are out of date hold no rows.
+            forget: As of `write`. Raises as `write`, too.
+        """
+        raise SinkMisconfigured(f"{self.name} cannot replace what it holds")
 
     @abstractmethod
     def landed(self) -> frozenset[str]:

@@ -13,7 +13,7 @@ from api2db.core.batch import DeadRow
 from api2db.core.errors import SinkRejected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from api2db.core.batch import Batch
 
@@ -23,16 +23,50 @@ _kernel: Any = pc
 #: Kinds that are sent as text, whatever they are in the target.
 _AS_TEXT = frozenset({"str", "decimal", "json"})
 
+#: Rows of a long load that are written at once.
+GROUP_ROWS = 50_000
+
 #: First and last instant that ISO 8601 writes with four digits, in microseconds.
 YEARS = (-62_135_596_800_000_000, 253_402_300_799_999_999)
 
 
-def columns_of(batches: Sequence[Batch]) -> dict[str, pa.DataType]:
+class Pages:
+    """
+    Batches of one load that may not fit into memory: they are read as often as they are needed.
+
+    Attributes:
+        marked: Id -> number of rows, of all batches; complete after one iteration.
+    """
+
+    def __init__(self, batches: Iterable[Batch]) -> None:
+        self.marked: dict[str, int] = {}
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the batches that have rows."""
+        for batch in self._batches:
+            self.marked[batch.id] = batch.rows.num_rows
+            if batch.rows.num_rows:
+                yield batch
+
+    def groups(self) -> Iterator[list[Batch]]:
+        """Yield the same, as many together as are written at once."""
+        group: list[Batch] = []
+        for batch in self:
+            group.append(batch)
+            if sum(one.rows.num_rows for one in group) >= GROUP_ROWS:
+                yield group
+                group = []
+        if group:
+            yield group
+
+
+def columns_of(batches: Iterable[Batch]) -> dict[str, pa.DataType]:
     """
     Return the columns of *batches* in order of appearance, each with the type that it widens to.
 
     A type that does not fit what came before it is left out: its rows will be refused. A
-    column of nothing but NULL has the type null.
+    column of nothing but NULL has the type null. *batches* may be iterated more than once.
     """
     columns: dict[str, pa.DataType] = {}
     for batch in batches:

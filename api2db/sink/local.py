@@ -61,6 +61,11 @@ class LocalSink(Sink):
         self.folder = folder
         self.fmt = fmt
 
+    @property
+    @abstractmethod
+    def place(self) -> str:
+        """Where the rows go, for people."""
+
     def open(self) -> None:
         """Make the folder."""
         with self._edge():
@@ -140,6 +145,11 @@ class ShardSink(LocalSink):
     def __init__(self, folder: Path, delivery: Delivery, fmt: str) -> None:
         super().__init__(folder / (delivery.table or "."), delivery, fmt)
 
+    @property
+    def place(self) -> str:
+        """Return the pattern of the shards' names."""
+        return f"{self.folder}/<timestamp_ns>.{self.fmt}"
+
     def _write(self, batches: Sequence[Batch], forget: Collection[str]) -> Landed:
         for batch in batches:
             origin = {
@@ -162,7 +172,9 @@ def local_sink(folder: Path, delivery: Delivery, fmt: str, mode: str) -> LocalSi
     Raises:
         ConfigError: The mode or the format is unknown, or a table's name is no file's.
     """
-    for kind in (ShardSink,):
+    from api2db.sink.localupdate import UpdateSink
+
+    for kind in (ShardSink, UpdateSink):
         if kind.mode == mode and fmt in codec.FORMATS:
             return kind(folder, delivery, fmt)
     raise ConfigError(f"streams.{delivery.stream}: no mode {mode!r} of format {fmt!r}")

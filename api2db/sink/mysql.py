@@ -19,6 +19,7 @@ import pymysql
 
 from api2db.core.errors import SinkError, SinkRejected
 from api2db.sink import mysqlrows
+from api2db.sink.load import where
 from api2db.sink.mysqlconnection import Connection, settings
 from api2db.sink.mysqlerrors import number, translate
 from api2db.sink.mysqltable import CHANGED, MysqlTable
@@ -48,6 +49,7 @@ create table if not exists {LEDGER} (
 ) engine=InnoDB"""
 _FORBIDDEN = frozenset({1148, 2068, 3948, 4166})  # LOAD DATA LOCAL
 _AT_ROW = re.compile(r" at row (\d+)\b")
+_NULL = re.compile(r"Column '(.*)' cannot be null")
 
 
 class MysqlSink(MysqlTable, SqlSink):
@@ -58,7 +60,7 @@ class MysqlSink(MysqlTable, SqlSink):
         mariadb = url.lower().startswith("mariadb")
         super().__init__(delivery, mariadb=mariadb, database=self._settings["database"])
         self.name = f"sql.{'mariadb' if mariadb else 'mysql'}"
-        self._refused: tuple[int, str] | None = None
+        self._refusal: tuple[int, SinkError] | None = None  # of an INSERT, and its first row
 
     # -- connection ----------------------------------------------------------------
 
@@ -131,8 +133,9 @@ class MysqlSink(MysqlTable, SqlSink):
 
     def _verify(self) -> None:
         try:
-            # Whoever has read a table in a transaction keeps others from altering it.
-            self._db.run(f"select 1 from {self.table} limit 0")
+            # Keeps others from altering the table, by the lock that the load needs: a weaker
+            # one would be a deadlock with an ALTER that waits between the two.
+            self._db.run(f"select 1 from {self.table} limit 0 for update")
         except pymysql.MySQLError as exc:
             raise self._stale(exc) from exc
         if self._columns() != self._known:
@@ -198,32 +201,36 @@ class MysqlSink(MysqlTable, SqlSink):
         room = self._db.packet - len(head) - len(action.encode()) - 64
         start = 0
         for values, n in mysqlrows.values(arrays, kinds, min(_STATEMENT, room)):
-            self._refused = None
             if len(values) > room:
-                reason = f"the row is larger than max_allowed_packet ({self._db.packet} bytes)"
-                self._refused = (start, reason)
-                raise SinkRejected(reason)
+                size = f"max_allowed_packet ({self._db.packet} bytes)"
+                refusal = SinkRejected(f"the row is larger than {size} at row 1")
+                self._refusal = (start, refusal)
+                raise refusal
             try:
                 self._db.send(head + values + action.encode())
             except pymysql.MySQLError as exc:
-                self._blame(exc, start, action)
+                self._refusal = (start, translate(exc))
                 raise
             start += n
 
     # -- errors --------------------------------------------------------------------
 
-    def _blame(self, exc: pymysql.MySQLError, start: int, action: str) -> None:
-        """Remember which row a refusal is about, if the server has said."""
-        at = _AT_ROW.search(str(exc.args[-1]))
-        if at is not None:
-            reason = _AT_ROW.sub("", str(translate(exc).args[0]))
-            self._refused = (start + int(at[1]) - 1, reason)
-
     def _blamed(
         self, columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]
     ) -> dict[int, str]:
-        refused, self._refused = self._refused, None
-        return {} if refused is None or self.delivery.upsert else dict([refused])
+        """Ask the server's words: they name the row of an INSERT, or the column that is NULL."""
+        refusal, self._refusal = self._refusal, None
+        if refusal is None:
+            return {}
+        start, reason = refusal[0], str(refusal[1].args[0])
+        null = _NULL.search(reason)
+        if null is not None:
+            found = [columns[t.name] for t in targets if t.ident == null[1]]
+            return {row: reason for column in found for row in where(column.is_null())}
+        at = _AT_ROW.search(reason)
+        if at is None or self.delivery.upsert:  # of an upsert not every row was sent
+            return {}
+        return {start + int(at[1]) - 1: _AT_ROW.sub("", reason)}
 
     def _translate(self, exc: Exception) -> SinkError:
         interrupted = self._connection is not None and self._connection.interrupted

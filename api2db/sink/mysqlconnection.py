@@ -26,7 +26,7 @@ _MODE = "TRADITIONAL,NO_AUTO_VALUE_ON_ZERO"
 _SESSION = f"""
 set session sql_mode = '{_MODE}', time_zone = '+00:00', lock_wait_timeout = 10,
   innodb_lock_wait_timeout = 10, sql_auto_is_null = 0, sql_safe_updates = 0,
-  sql_notes = 1, max_error_count = 64, foreign_key_checks = 1, unique_checks = 1"""
+  sql_notes = 1, foreign_key_checks = 1, unique_checks = 1"""
 _ISOLATION = "set session transaction isolation level read committed"
 _ABOUT = "select version(), @@local_infile, @@max_allowed_packet"
 

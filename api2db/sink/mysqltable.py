@@ -42,6 +42,8 @@ where table_schema = %s and table_name = %s order by index_name, seq_in_index"""
 CHANGED = frozenset({1050, 1051, 1054, 1060, 1091, 1146, 1412})
 #: A column that lives while another one is widened.
 _WIDE = "_api2db_wide"
+#: Digits of the decimals that we make.
+_DIGITS = 38
 _NUMBERS = frozenset({"int", "float", "decimal"})
 # An instant as `core.types.cast` writes it: as many fractional digits as it needs.
 _INSTANT = (
@@ -107,6 +109,12 @@ class MysqlTable(SqlTable):
         names = list(columns)
         bad = {name for name in names if not _holdable(name)}
         return mapped(names, known, limit=self.name_limit, fold=self.fold, reserved=bad)
+
+    def _natural(self, type_: pa.DataType) -> str:
+        if types.kind_of(type_) == "decimal":
+            # Few types are made, so that a column rarely changes, and a user's is none of them.
+            type_ = _roomy(type_)
+        return super()._natural(type_)
 
     def _type(self, name: str, type_: pa.DataType) -> str:
         sql = self._natural(type_)
@@ -186,7 +194,7 @@ class MysqlTable(SqlTable):
     def _alterable(self) -> bool:
         return True
 
-    def _widen(self, target: Target, type_: pa.DataType, batches: Sequence[Batch]) -> bool:
+    def _widen(self, target: Target, type_: pa.DataType, batches: Iterable[Batch]) -> bool:
         ident, kind = target.ident, types.kind_of(type_)
         if not self._described[ident].plain:
             return False  # its default or comment would be lost
@@ -255,6 +263,13 @@ class MysqlTable(SqlTable):
     @staticmethod
     def _stale(exc: pymysql.MySQLError) -> Exception:
         return Stale(str(exc.args[1])) if number(exc) in CHANGED else exc
+
+
+def _roomy(type_: Any) -> pa.DataType:
+    """Return a decimal type with at least 38 digits."""
+    if type_.precision >= _DIGITS:
+        return type_  # type: ignore[no-any-return]
+    return types.decimal_for(type_.precision - type_.scale, type_.scale) or type_
 
 
 def _holdable(name: str) -> bool:

@@ -36,6 +36,7 @@ class Stage:
     def __init__(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
         self._connection = connection
         self._made: tuple[tuple[str, str], ...] = ()
+        self._empty = True
         self._bases: dict[str, str] = {}  # type -> what it stands for; a domain keeps it
         self._conditions: dict[int, str] = {}
 
@@ -43,9 +44,13 @@ class Stage:
         """Expect no table: the transaction that may have made it was rolled back."""
         self._made = ()
 
+    def begin(self) -> None:
+        """Expect an empty table: the last transaction has ended."""
+        self._empty = True
+
     def fill(self, columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]) -> None:
         """
-        Copy rows into the table, which is empty.
+        Copy rows into the table, in place of what it holds.
 
         Raises:
             SinkRejected: A column of the target would alter one of their values.
@@ -55,6 +60,9 @@ class Stage:
             self._run(f"drop table if exists {STAGE}")
             self._run(_create(made))
             self._made = made
+        elif not self._empty:
+            self._run(f"truncate {STAGE} restart identity")
+        self._empty = False
         self._conditions = {}
         self._copy(columns, targets)
         self._conditions = self._altering(targets)

@@ -191,6 +191,7 @@ class PostgresSink(SqlSink):
 
     def _begin(self) -> None:
         self._run("begin")
+        self._stage.begin()
 
     def _commit(self) -> None:
         if self._db.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:

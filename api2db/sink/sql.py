@@ -25,11 +25,11 @@ from api2db.core.errors import (
 )
 from api2db.core.faults import crash_point
 from api2db.sink.base import Delivery, Landed, Sink
-from api2db.sink.load import Load, null_keys, reject
+from api2db.sink.load import Load, Pages, null_keys, reject
 from api2db.sink.table import SqlTable, Stale, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -70,19 +70,12 @@ class SqlSink(SqlTable, Sink):
         """Land *batches* in one transaction; see `Sink.write`."""
         full = [batch for batch in batches if batch.rows.num_rows]
         reject(full, null_keys(full, self.delivery.upsert))
-        with self._edge():
-            for _ in range(REPLANS):
-                try:
-                    return self._attempt(batches, forget, commit=commit)
-                except Stale as exc:
-                    self._undo()
-                    how = str(exc)
-                    fields = {"table": self.delivery.table, "how": how}
-                    logger.warning("table_changed", extra=fields)
-            raise SinkMisconfigured(
-                f"the table {self.delivery.table} changes again and again: {how}",
-                hint="stop what alters it",
-            )
+        return self._replanned(lambda: self._attempt(batches, full, forget, commit=commit))
+
+    def replace(self, batches: Iterable[Batch], *, forget: Collection[str] = ()) -> Landed:
+        """Land *batches* in place of all rows, in one transaction; see `Sink.replace`."""
+        pages = Pages(batches)
+        return self._replanned(lambda: self._swap(pages, forget))
 
     def landed(self) -> frozenset[str]:
         """Return the ids of this delivery's batches that have a marker."""
@@ -102,22 +95,68 @@ class SqlSink(SqlTable, Sink):
 
     # -- the transaction -------------------------------------------------------------
 
+    def _replanned(self, attempt: Callable[[], Landed]) -> Landed:
+        """Run *attempt*, anew while others change the table under it."""
+        with self._edge():
+            for _ in range(REPLANS):
+                try:
+                    return attempt()
+                except Stale as exc:
+                    self._undo()
+                    how = str(exc)
+                    fields = {"table": self.delivery.table, "how": how}
+                    logger.warning("table_changed", extra=fields)
+            raise SinkMisconfigured(
+                f"the table {self.delivery.table} changes again and again: {how}",
+                hint="stop what alters it",
+            )
+
     def _attempt(
-        self, batches: Sequence[Batch], forget: Collection[str], *, commit: bool
+        self,
+        batches: Sequence[Batch],
+        full: Sequence[Batch],
+        forget: Collection[str],
+        *,
+        commit: bool,
     ) -> Landed:
-        full = [batch for batch in batches if batch.rows.num_rows]
         targets = self._plan(full) if full else []
         crash_point("sink.before_marker")
         self._begin()
         if full:
             self._verify()
-        new = self._mark(batches) if commit else {batch.id for batch in batches}
+        marks = {batch.id: batch.rows.num_rows for batch in batches}
+        new = self._mark(marks) if commit else set(marks)
         crash_point("sink.after_marker")
+        if full and self.delivery.replace and not commit:
+            self._clear()
         rows = self._load([batch for batch in full if batch.id in new], targets)
         crash_point("sink.mid_load")
         if not commit:
             self._rollback()
             return Landed(rows)
+        self._end(forget)
+        return Landed(rows, frozenset(marks) - new)
+
+    def _swap(self, pages: Pages, forget: Collection[str]) -> Landed:
+        targets = self._plan(pages)
+        crash_point("sink.before_marker")
+        self._begin()
+        if self._known is not None:
+            self._verify()
+        new = self._mark(pages.marked)
+        crash_point("sink.after_marker")
+        rows = 0
+        if list(pages.marked)[-1] in new:
+            if self._known is not None:
+                self._clear()
+            for group in pages.groups():
+                rows += self._load(group, targets)
+                crash_point("sink.mid_load")
+        self._end(forget)
+        return Landed(rows, frozenset(pages.marked) - new)
+
+    def _end(self, forget: Collection[str]) -> None:
+        """Remove the markers of *forget*, and commit."""
         if forget:
             self._unmark([self._marker(id_) for id_ in forget])
         crash_point("sink.before_commit")
@@ -125,13 +164,23 @@ class SqlSink(SqlTable, Sink):
         self._commit()
         self._committing = False
         crash_point("sink.after_commit")
-        return Landed(rows, frozenset(batch.id for batch in batches) - new)
 
-    def _mark(self, batches: Sequence[Batch]) -> set[str]:
-        """Insert the markers; return the ids of the batches that had none."""
-        markers = {self._marker(batch.id): batch for batch in batches}
-        new = self._insert_markers({m: batch.rows.num_rows for m, batch in markers.items()})
-        return {markers[marker].id for marker in new}
+    def _clear(self) -> None:
+        """Delete all rows; truncating would commit in MySQL, and lock readers out elsewhere."""
+        try:
+            self._execute_ddl(f"delete from {self.table}")
+        except Exception as exc:
+            if not self._is_data_error(exc):
+                raise
+            message = f"the rows of {self.delivery.table} cannot be deleted: {exc}"
+            hint = "other tables refer to them: take the reference away, or use upsert"
+            raise SinkMisconfigured(message, hint=hint) from exc
+
+    def _mark(self, rows: Mapping[str, int]) -> set[str]:
+        """Insert the markers of batches (id -> number of rows); return those that had none."""
+        ids = {self._marker(id_): id_ for id_ in rows}
+        new = self._insert_markers({marker: rows[id_] for marker, id_ in ids.items()})
+        return {ids[marker] for marker in new}
 
     def _marker(self, batch_id: str) -> str:
         # Two streams of a collector may share a database: each has its own marker.

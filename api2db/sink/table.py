@@ -15,7 +15,7 @@ from api2db.sink.identifier import Fold, fitted, mapped, quote
 from api2db.sink.load import columns_of, inexact
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping
 
     from api2db.core.batch import Batch
     from api2db.sink.base import Delivery
@@ -127,9 +127,11 @@ class SqlTable(ABC):
 
     # -- what it must become ---------------------------------------------------------
 
-    def _plan(self, batches: Sequence[Batch]) -> list[Target]:
+    def _plan(self, batches: Iterable[Batch]) -> list[Target]:
         """
         Make or widen the table for *batches*; return what goes where.
+
+        No batches at all make no table.
 
         Raises:
             Stale: Somebody else changed the table meanwhile.
@@ -140,6 +142,8 @@ class SqlTable(ABC):
             if self._known is not None:
                 self._check_key(columns, self._known)
         filled = {n: t for n, t in columns.items() if not pa.types.is_null(t)}
+        if self._known is None and not columns:
+            return []
         if self._known is None:
             self._execute_ddl(self._create(filled))
             logger.info("table_created", extra={"table": self.delivery.table})
@@ -173,7 +177,7 @@ class SqlTable(ABC):
         # A type that is not ours gets text, which the target reads as it reads input.
         return Target(name, ident, kind or "str", sql, kind is not None)
 
-    def _widen(self, target: Target, type_: pa.DataType, batches: Sequence[Batch]) -> bool:
+    def _widen(self, target: Target, type_: pa.DataType, batches: Iterable[Batch]) -> bool:
         """Widen a column, if it must and can hold *type_* without loss; return whether it was."""
         held = self._held(target)
         if not target.natural or target.sql != self._type(target.name, held):
@@ -247,7 +251,7 @@ class SqlTable(ABC):
     @abstractmethod
     def _execute_ddl(self, statement: str) -> None:
         """
-        Run *statement*, which makes a table or a column.
+        Run *statement*, which makes a table or a column, or empties the table.
 
         Raises:
             Stale: The table is gone, or somebody else made the same at the same time.

@@ -40,9 +40,10 @@ class Backend(ABC):
         stream: str = "s",
         collector: str = "c",
         spool: str = "0" * 32,
+        replace: bool = False,
     ) -> Sink:
         """Return an open sink."""
-        sink = self.closed_sink(Delivery(spool, collector, stream, table, upsert))
+        sink = self.closed_sink(Delivery(spool, collector, stream, table, upsert, replace))
         sink.open()
         return sink
 
@@ -227,7 +228,7 @@ class SqliteBackend(Backend):
 #: How columns of a CSV file are read by a test; the others are text.
 _FROM_TEXT: dict[str, Any] = {"id": int, "i": int, "b": {"true": True, "false": False}.get}
 #: What one local file holds.
-MODES = ("shard",)
+MODES = ("shard", "update")
 
 
 class LocalBackend(Backend):

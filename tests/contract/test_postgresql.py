@@ -280,7 +280,7 @@ def test_a_zombie_holds_a_marker(target: PostgresBackend) -> None:
     sink.write([batch([{"id": 0}])])
     one = batch([{"id": 1}])
     zombie._begin()
-    zombie._mark([one])
+    zombie._mark({one.id: 1})
     sink._run("set lock_timeout = '100ms'")
     with pytest.raises(SinkUnavailable):
         sink.write([one])

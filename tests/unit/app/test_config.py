@@ -335,7 +335,7 @@ def test_not_yet_elsewhere(tmp_path: Path) -> None:
 streams:
   a: { bigquery: {} }
   b: { url: duckdb:///d }
-  c: { local: x, mode: update }
+  c: { local: x, mode: replace }
   e: { url: sqlite:///x }
 collectors:
   c: { every: 1, get: https://h/x, to: { e: { replace: true } } }

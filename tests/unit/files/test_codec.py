@@ -159,11 +159,11 @@ def test_extend_leaves_what_is_there(tmp_path: Path, fmt: str) -> None:
     path, new = tmp_path / f"t.{fmt}", tmp_path / "new"
     path.write_text(old)
     with new.open("wb") as file:
-        codec.extend(path, pa.table({"v": ["x"]}), file, fmt)
+        codec.extend(path, [pa.table({"v": ["x"]})], file, fmt)
     assert new.read_bytes().startswith(old.rstrip("] ").encode())
     path.write_bytes(new.read_bytes())
     with new.open("wb") as file:
-        codec.extend(path, pa.table({"v": ["y"], "late": [2]}), file, fmt)
+        codec.extend(path, [pa.table({"v": ["y"], "late": [2]})], file, fmt)
     new.rename(path)
     rows = codec.read(path, fmt).to_pylist()
     assert [str(row["v"]).strip('"') for row in rows] in (
@@ -179,7 +179,7 @@ def test_extend_of_nothing(tmp_path: Path, fmt: str, empty: str) -> None:
     path, new = tmp_path / f"t.{fmt}", tmp_path / f"new.{fmt}"
     path.write_text(empty)
     with new.open("wb") as file:
-        codec.extend(path, pa.table({"v": [1]}), file, fmt)
+        codec.extend(path, [pa.table({"v": [1]})], file, fmt)
     assert codec.read(new, fmt).to_pylist() == [{"v": 1}]
 
 
@@ -205,7 +205,7 @@ def test_extend_of_something_else(tmp_path: Path, fmt: str, content: bytes) -> N
     if fmt == "csv" and b"\xff" not in content:
         return
     with (tmp_path / "new").open("wb") as file, pytest.raises(FileUnreadable):
-        codec.extend(path, pa.table({"v": [1]}), file, fmt)
+        codec.extend(path, [pa.table({"v": [1]})], file, fmt)
 
 
 def test_rows_that_a_format_cannot_hold() -> None:
