@@ -19,6 +19,7 @@ from api2db.app.settings import (
     CollectorConfig,
     ColumnConfig,
     Config,
+    DatabaseConfig,
     Destination,
     FunctionConfig,
     SinceConfig,
@@ -161,7 +162,8 @@ def _settings(model: RootModel, path: Path, folder: Path, put_in: set[str]) -> C
 
 def _urls(model: RootModel) -> set[str]:
     streams = {stream.url for stream in model.streams.values() if stream.url}
-    return streams | {collector.get for collector in model.collectors.values() if collector.get}
+    sources = {url for c in model.collectors.values() for url in (c.get, c.sql) if url}
+    return streams | sources
 
 
 def _passwords(url: str) -> Iterator[str]:
@@ -211,6 +213,16 @@ def _collector(
         name=name,
         get=model.get,
         python=FunctionConfig(folder / COLLECTORS, model.python) if model.python else None,
+        sql=None
+        if model.sql is None
+        else DatabaseConfig(
+            model.sql,
+            folder,
+            model.table,
+            model.query,
+            tuple(model.key or ()),
+            model.page_size,
+        ),
         to={
             stream: Destination(
                 stream,

@@ -44,6 +44,14 @@ def _web(value: object) -> object:
     return value
 
 
+def _database(value: object) -> object:
+    if isinstance(value, str):
+        if not re.match(r"[A-Za-z][\w+]*:", value):
+            raise ValueError("write a SQLAlchemy URL such as postgresql://user@host/db")
+        _port(value)
+    return value
+
+
 def _function(value: object) -> object:
     name = r"[^\W\d]\w*"
     if isinstance(value, str) and not re.fullmatch(rf"({name}\.)*(?!py:){name}:{name}", value):
@@ -177,6 +185,7 @@ Scalars = Annotated[
 ]
 Count = Annotated[int, BeforeValidator(_count)]
 WebUrl = Annotated[str, BeforeValidator(_web)]
+DatabaseUrl = Annotated[str, BeforeValidator(_database)]
 FunctionName = Annotated[str, BeforeValidator(_function)]
 TargetUrl = Annotated[str, BeforeValidator(_target)]
 Cron = Annotated[str, BeforeValidator(_cron)]

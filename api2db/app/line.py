@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 
 from api2db.app.poller import Poller
 from api2db.app.schedule import Cron, Interval, Schedule
+from api2db.app.source import make_form, make_since, make_source
 from api2db.core.backoff import Backoff
 from api2db.files.dead_letter import DeadBodies, DeadLetters
 from api2db.files.shard import Origin
-from api2db.ingest.form import Column, Form
-from api2db.ingest.function import FunctionSource
 from api2db.ingest.function_poll import FunctionPoll
-from api2db.ingest.http import HttpSource
-from api2db.ingest.poll import Poll, Since
+from api2db.ingest.poll import Poll
 from api2db.sink.base import Delivery
 from api2db.sink.registry import make_sink
 from api2db.spool.spool import Spool
@@ -30,8 +28,6 @@ if TYPE_CHECKING:
     from api2db.core.clock import Clock
     from api2db.core.ids import Timestamps
     from api2db.files.layout import Layout
-    from api2db.ingest.checkpoint import Checkpoint
-    from api2db.ingest.source import Source
     from api2db.sink.base import Sink
     from api2db.stream.watchdog import Watchdog
 
@@ -104,10 +100,11 @@ def make_line(
             backoff=Backoff(),
             clock=clock,
         )
+    source = make_source(collector, clock=clock, stop=stop)
     poller = Poller(
         name,
-        source=make_source(collector, clock=clock, stop=stop),
-        form=lambda checkpoint: make_form(collector, checkpoint),
+        source=source,
+        form=lambda checkpoint: make_form(collector, checkpoint, source),
         since=make_since(collector),
         max_pages=collector.max_pages,
         spool=spool,
@@ -134,47 +131,6 @@ def make_target(config: Config, collector: CollectorConfig, stream: str, spool: 
         fmt=target.fmt,
         mode=target.mode,
     )
-
-
-def make_source(collector: CollectorConfig, *, clock: Clock, stop: threading.Event) -> Source:
-    """Return the source of a collector; nothing is asked yet, no user code runs."""
-    if collector.python is not None:
-        return FunctionSource(collector.python.folder, collector.python.target, clock=clock)
-    assert collector.get is not None
-    return HttpSource(
-        collector.get,
-        auth=collector.auth,
-        pages=collector.pages,
-        since_param=collector.since.param if collector.since else None,
-        params=collector.params,
-        headers=collector.headers,
-        timeout=collector.timeout,
-        max_bytes=collector.max_bytes,
-        retries=collector.retries,
-        clock=clock,
-        stop=stop,
-    )
-
-
-def make_form(collector: CollectorConfig, checkpoint: Checkpoint) -> Form:
-    """Return the form of a collector, with the types that *checkpoint* remembers."""
-    columns = collector.columns
-    return Form(
-        rows=collector.rows,
-        columns=None
-        if columns is None
-        else [Column(c.name, c.type, c.path, c.default, c.required) for c in columns],
-        next=collector.pages.path if collector.pages else None,
-        since=collector.since.field if collector.since else None,
-        schema=collector.schema,
-        memory=checkpoint.form,
-    )
-
-
-def make_since(collector: CollectorConfig) -> Since | None:
-    """Return how a collector asks for what is new, None if it always asks for all."""
-    since = collector.since
-    return None if since is None else Since(since.initial, since.lag or 0.0)
 
 
 def make_schedule(collector: CollectorConfig, clock: Clock) -> Schedule:

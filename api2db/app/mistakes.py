@@ -131,6 +131,11 @@ def _source(
     for key in collector:
         if key in FOREIGN[kind]:
             yield at(document, (*place, key), f"does not go with '{kind}'")
+    if kind == "sql" and ("table" in collector) == ("query" in collector):
+        yield at(document, (*place, kind), "give either 'table' or 'query'")
+    if "query" in collector and "key" not in collector:
+        text = "give 'key', too: columns that together are unique and never NULL"
+        yield at(document, (*place, "query"), text)
     since = collector.get("since")
     if isinstance(since, dict) and "field" in since and ("param" in since) != (kind == "get"):
         text = "this key is missing" if kind == "get" else f"does not go with '{kind}'"

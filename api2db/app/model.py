@@ -11,6 +11,7 @@ from api2db.app.field import (
     Bind,
     Count,
     Cron,
+    DatabaseUrl,
     Duration,
     Format,
     FunctionName,
@@ -194,10 +195,12 @@ class RootDefaultsModel(DefaultsModel):
 
 
 _REQUEST = frozenset({"auth", "params", "headers", "max_bytes", "rows", "pages"})
+_DATABASE = frozenset({"table", "query", "key", "page_size"})
 #: Kinds of source, one of which a collector names, and the keys that do not go with each.
 FOREIGN: dict[str, frozenset[str]] = {
-    "get": frozenset(),
-    "python": _REQUEST | {"timeout", "max_pages", "retries"},
+    "get": _DATABASE,
+    "python": _REQUEST | _DATABASE | {"timeout", "max_pages", "retries"},
+    "sql": _REQUEST,
 }
 
 
@@ -208,7 +211,13 @@ class CollectorModel(DefaultsModel):
     python: FunctionName | None = Field(
         None, description="module:name of a function in 'collectors' beside this file."
     )
-    sql: NotYet = Field(None, description="A database as the source; not in this version.")
+    sql: DatabaseUrl | None = Field(None, description="SQLAlchemy URL of a database to read from.")
+    table: str | None = Field(None, min_length=1, description="With 'sql': table or view.")
+    query: str | None = Field(None, min_length=1, description="With 'sql': a select.")
+    key: Keys | None = Field(
+        None, min_length=1, description="With 'sql': unique columns; default: the primary key."
+    )
+    page_size: Count = Field(10_000, ge=1, description="With 'sql': rows of a page, at most.")
     rows: JmesPath | None = Field(None, description="JMESPath of the list of rows in the body.")
     pages: PagesModel | None = Field(None, description="How pages follow each other.")
     since: SinceModel | None = Field(None, description="Ask only for what is new.")

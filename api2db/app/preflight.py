@@ -1,10 +1,14 @@
-"""What must be right before anything runs, and only the user's own code can tell."""
+"""What must be right before anything runs, and only user code and drivers can tell."""
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
+from api2db.app.source import make_source
+from api2db.core.clock import SystemClock
 from api2db.core.errors import ConfigError
+from api2db.ingest.function import FunctionSource
 
 if TYPE_CHECKING:
     from api2db.app.config import Config
@@ -12,20 +16,19 @@ if TYPE_CHECKING:
 
 def preflight(config: Config) -> None:
     """
-    Import the functions of all collectors; runs the code of their modules.
+    Make the sources of all collectors, and import functions: runs the code of their modules.
 
     Raises:
-        ConfigError: One line per collector whose function cannot be had.
+        ConfigError: One line per collector whose function, or driver, cannot be had.
     """
     problems = []
     for name, collector in config.collectors.items():
-        if collector.python is None:
-            continue
-        from api2db.ingest.function_module import load
-
         try:
-            load(collector.python.folder, collector.python.target)
+            source = make_source(collector, clock=SystemClock(), stop=threading.Event())
+            if isinstance(source, FunctionSource):
+                source.load()
+            source.close()
         except ConfigError as exc:
-            problems.append(f"{config.path}: collectors.{name}.python: {exc}")
+            problems.append(f"{config.path}: collectors.{name}: {exc}")
     if problems:
         raise ConfigError("\n".join(problems))

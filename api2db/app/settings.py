@@ -32,6 +32,18 @@ class FunctionConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class DatabaseConfig:
+    """A database to read from: either *table* or *query*; *folder* is where paths begin."""
+
+    url: str = field(repr=False)
+    folder: Path
+    table: str | None = None
+    query: str | None = None
+    key: tuple[str, ...] = ()
+    page_size: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
 class ColumnConfig:
     """One declared column."""
 
@@ -74,13 +86,14 @@ class CollectorConfig:
     """
     A source and where its rows go. Durations are seconds, sizes bytes.
 
-    One of *get* and *python* is set.
+    One of *get*, *python* and *sql* is set.
     """
 
     name: str
     to: Mapping[str, Destination]
     get: str | None = field(default=None, repr=False)
     python: FunctionConfig | None = None
+    sql: DatabaseConfig | None = None
     every: float | None = None
     cron: str | None = None
     auth: Auth | None = None

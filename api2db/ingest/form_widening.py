@@ -129,6 +129,8 @@ def _first(types: set[type], values: Any, *, big: bool) -> pa.DataType:
 def _widened(type_: pa.DataType, types: set[type], values: Any, *, big: bool) -> pa.DataType:
     """Return what *type_* widens into for these values; those that it never holds aside."""
     for new in _classes(types, values):
+        if new == _DECIMAL and kind_of(type_) == "decimal":
+            continue  # it takes the digits that its values need
         type_ = widen(type_, new, big=big) or type_
     return type_
 

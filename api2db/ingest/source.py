@@ -101,5 +101,16 @@ class Source(ABC):
             RequestRefused: 4xx other than 408, 425, 429.
         """
 
+    def types(self) -> dict[str, str]:
+        """
+        Return the columns that the source itself declares, by name, with their types.
+
+        Asked once, before the first rows of a collector; {} where only the rows tell.
+
+        Raises:
+            SourceError: The source cannot be reached.
+        """
+        return {}
+
     def close(self) -> None:  # noqa: B027 -- optional
         """Release connections. Idempotent; may be called from another thread to stop a wait."""

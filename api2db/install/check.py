@@ -69,7 +69,7 @@ def _why(attempt: Callable[[], None], config: Config) -> str:
 
 def _ask(collector: object) -> None:
     from api2db.app.config import CollectorConfig
-    from api2db.app.line import make_since, make_source
+    from api2db.app.source import make_since, make_source
     from api2db.core.clock import SystemClock
     from api2db.ingest import watermark
 

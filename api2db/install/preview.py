@@ -11,7 +11,8 @@ import click
 
 from api2db.app import log
 from api2db.app.config import load
-from api2db.app.line import make_form, make_since, make_source, make_target
+from api2db.app.line import make_target
+from api2db.app.source import make_form, make_since, make_source
 from api2db.core.clock import SystemClock
 from api2db.core.errors import ConfigError
 from api2db.core.types import name_of
@@ -60,9 +61,10 @@ def _fetch(collector: CollectorConfig) -> Built:
     try:
         first = source.first(watermark.text(since.initial if since else None))
         body = source.send(first).read()
+        form = make_form(collector, Checkpoint(), source)
     finally:
         source.close()
-    return make_form(collector, Checkpoint()).parse(body).build()
+    return form.parse(body).build()
 
 
 def _picture(built: Built, tables: dict[str, str]) -> dict[str, Any]:

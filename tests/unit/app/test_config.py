@@ -253,7 +253,7 @@ status: { bind: "0.0.0.0:80" }
         ),
         "config.yaml:10: collectors.orders.to.pgg: there is no stream 'pgg'; did you mean 'pg'?",
         "config.yaml:11: collectors.two: give either 'every' or 'cron', here or in 'defaults'",
-        "config.yaml:12: collectors.three: there is no source; give one of 'get', 'python'",
+        "config.yaml:12: collectors.three: there is no source; give one of 'get', 'python', 'sql'",
         "config.yaml:13: status: 0.0.0.0 is not loopback: set 'token', or bind 127.0.0.1",
     ]
 
@@ -317,7 +317,6 @@ def test_one_mistake(tmp_path: Path, line: str, said: str) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "sql: sqlite:///x",
         "auth: { bearer: a, oauth2: {} }",
         "pages: { next: a, link: header }",
         "pages: { next: a, page: p }",
@@ -494,7 +493,8 @@ def test_python_collector(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("get: https://h/x", "'get' is here already; give one of 'get', 'python'"),
+        ("get: https://h/x", "'get' is here already; give one of 'get', 'python', 'sql'"),
+        ("table: t", "does not go with 'python'"),
         ("rows: data", "does not go with 'python'"),
         ("timeout: 5s", "does not go with 'python'"),
         ("since: { field: a, param: b }", "does not go with 'python'"),
@@ -527,3 +527,46 @@ collectors:
     config = read(tmp_path, text)
     found = {c: [to.attempts for to in config.collectors[c].to.values()] for c in "xy"}
     assert found == {"x": [5, None], "y": [2, None]}
+
+
+DATABASE = """\
+streams: { lite: { url: sqlite:///x.db } }
+defaults: { auth: { bearer: token }, timeout: 5s }
+collectors:
+  c:
+    every: 1
+    sql: "postgresql://me:hunter2@h/d"
+    to: { lite: }
+%s
+"""
+
+
+def test_database_collector(tmp_path: Path) -> None:
+    """A table, its key, and pages by the cursor column of `since`; the password is a secret."""
+    lines = "    table: sales.orders\n    key: [a, b]\n    since: { field: at, lag: 5m }"
+    config = read(tmp_path, DATABASE % lines)
+    sql = config.collectors["c"].sql
+    assert sql is not None
+    assert (sql.table, sql.query, sql.key) == ("sales.orders", None, ("a", "b"))
+    assert sql.page_size == 10_000
+    assert (config.collectors["c"].timeout, config.collectors["c"].auth) == (5.0, None)
+    assert config.secrets == {"hunter2"}
+    assert "hunter2" not in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("", "collectors.c.sql: give either 'table' or 'query'"),
+        ("table: t\n    query: select 1", "give either 'table' or 'query'"),
+        ("query: select 1", "columns that together are unique and never NULL"),
+        ("table: t\n    page_size: 0", "greater than or equal to 1"),
+        ("table: t\n    rows: data", "collectors.c.rows: does not go with 'sql'"),
+        ("table: t\n    since: { field: a, param: b }", "since.param: does not go with 'sql'"),
+    ],
+)
+def test_mistakes_of_a_database_collector(tmp_path: Path, line: str, said: str) -> None:
+    """Each says what to write, and none shows the password."""
+    found = mistakes(tmp_path, DATABASE % f"    {line}")
+    assert any(said in each for each in found), found
+    assert "hunter2" not in str(found)

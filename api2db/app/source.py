@@ -1,0 +1,99 @@
+"""What a collector asks, and how it reads the answers: its source, form and `since`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from api2db.core.errors import ConfigError
+from api2db.ingest.form import Column, Form
+from api2db.ingest.form_path import Path
+from api2db.ingest.function import FunctionSource
+from api2db.ingest.http import HttpSource
+from api2db.ingest.poll import Since
+
+if TYPE_CHECKING:
+    import threading
+
+    from api2db.app.config import CollectorConfig
+    from api2db.app.settings import DatabaseConfig
+    from api2db.core.clock import Clock
+    from api2db.ingest.checkpoint import Checkpoint
+    from api2db.ingest.source import Source
+
+
+def make_source(collector: CollectorConfig, *, clock: Clock, stop: threading.Event) -> Source:
+    """Return the source of a collector; nothing is asked yet, no user code runs."""
+    if collector.python is not None:
+        return FunctionSource(collector.python.folder, collector.python.target, clock=clock)
+    if collector.sql is not None:
+        return _database(collector, collector.sql, clock=clock, stop=stop)
+    assert collector.get is not None
+    return HttpSource(
+        collector.get,
+        auth=collector.auth,
+        pages=collector.pages,
+        since_param=collector.since.param if collector.since else None,
+        params=collector.params,
+        headers=collector.headers,
+        timeout=collector.timeout,
+        max_bytes=collector.max_bytes,
+        retries=collector.retries,
+        clock=clock,
+        stop=stop,
+    )
+
+
+def _database(
+    collector: CollectorConfig, database: DatabaseConfig, *, clock: Clock, stop: threading.Event
+) -> Source:
+    from api2db.ingest.sql import SqlSource  # SQLAlchemy, which only these need
+
+    cursor = None
+    if collector.since is not None:
+        steps = Path(collector.since.field).steps
+        if steps is None or len(steps) != 1 or not isinstance(steps[0], str):
+            hint = "name a column, in double quotes if it is no plain word"
+            raise ConfigError(f"{collector.name}: since.field is no column", hint=hint)
+        cursor = steps[0]
+    return SqlSource(
+        database.url,
+        folder=database.folder,
+        table=database.table,
+        query=database.query,
+        key=database.key,
+        cursor=cursor,
+        page_size=database.page_size,
+        timeout=collector.timeout,
+        retries=collector.retries,
+        clock=clock,
+        stop=stop,
+    )
+
+
+def make_form(
+    collector: CollectorConfig, checkpoint: Checkpoint, source: Source | None = None
+) -> Form:
+    """
+    Return the form of a collector, with the types that *checkpoint* remembers.
+
+    At first these are the types that *source* declares.
+    """
+    columns, memory = collector.columns, checkpoint.form
+    if source is not None and not memory and columns is None:
+        memory = {"columns": source.types()}
+    return Form(
+        rows=collector.rows,
+        columns=None
+        if columns is None
+        else [Column(c.name, c.type, c.path, c.default, c.required) for c in columns],
+        next=collector.pages.path if collector.pages else None,
+        since=collector.since.field if collector.since else None,
+        schema=collector.schema,
+        memory=memory,
+    )
+
+
+def make_since(collector: CollectorConfig) -> Since | None:
+    """Return how a collector asks for what is new, None if it always asks for all."""
+    since = collector.since
+    return None if since is None else Since(since.initial, since.lag or 0.0)

@@ -1,0 +1,189 @@
+"""PostgreSQL as a source, through the installed command: killed, written to, stopped, hung."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from tests.fixtures.postgres import Postgres, binaries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+COMMAND = Path(sys.executable).with_name("api2db")
+pytestmark = [
+    pytest.mark.backend("postgresql"),
+    pytest.mark.skipif(binaries() is None, reason="no PostgreSQL server here"),
+    pytest.mark.timeout(120),
+]
+
+CONFIG = """\
+streams:
+  db: { url: "sqlite:///out.db" }
+status: { bind: "127.0.0.1:0" }
+collectors:
+  events:
+    every: 200ms
+    sql: "${SOURCE}"
+    table: app.events
+    page_size: 50
+    timeout: %s
+    since: { field: at, lag: 5s }
+    to: { db: { } }
+"""
+
+TABLE = """\
+create schema app;
+create table app.events (
+    id bigserial primary key,
+    at timestamptz not null default clock_timestamp(),
+    amount numeric(12,3), day date, ok boolean, extra jsonb, tags text[], file bytea,
+    span interval, place inet, note varchar(9), ratio real, nothing text
+)
+"""
+ROWS = """\
+insert into app.events (amount, day, ok, extra, tags, file, span, place, note, ratio)
+select g * 1.125, '2024-02-29', g %% 2 = 0, jsonb_build_object('g', g), array['a','b'],
+    '\\x00ff', interval '90 minutes', '10.0.0.1', 'n' || g, 0.5
+from generate_series(1, %s) g
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    """Run a private PostgreSQL."""
+    with Postgres() as postgres:
+        yield postgres
+
+
+class Project:
+    """A folder, a source database, and SQLite as the target."""
+
+    def __init__(self, folder: Path, server: Postgres, timeout: str = "10s") -> None:
+        self.folder = folder
+        self.dsn = server.create_database(f"source_{time.monotonic_ns()}")
+        (folder / "config.yaml").write_text(CONFIG % timeout)
+        self.sql(TABLE)
+
+    def sql(self, statement: str) -> None:
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+    def start(self, *args: str, crash: str = "") -> subprocess.Popen[bytes]:
+        env = {**os.environ, "API2DB_CRASH": crash, "SOURCE": self.dsn}
+        with (self.folder / "log").open("ab") as log:
+            return subprocess.Popen(
+                [COMMAND, *args], cwd=self.folder, env=env, stdout=log, stderr=log
+            )
+
+    def once(self, crash: str = "") -> int:
+        return self.start("run", "--once", crash=crash).wait(60)
+
+    def landed(self) -> Counter[int]:
+        database = sqlite3.connect(self.folder / "out.db")
+        try:
+            return Counter(i for (i,) in database.execute("select id from events"))
+        except sqlite3.OperationalError:
+            return Counter()
+        finally:
+            database.close()
+
+    def expected(self) -> Counter[int]:
+        with psycopg.connect(self.dsn) as connection:
+            return Counter(i for (i,) in connection.execute("select id from app.events"))
+
+
+def test_types(tmp_path: Path, server: Postgres) -> None:
+    """What the table says is what arrives; a second poll brings nothing again."""
+    project = Project(tmp_path, server)
+    project.sql(ROWS % 3)
+    assert project.once() == 0 and project.once() == 0
+    database = sqlite3.connect(tmp_path / "out.db")
+    row = database.execute("select * from events where id = 1").fetchone()
+    assert row[2:] == (
+        *("1.125", "2024-02-29", 0, '{"g":1}', '["a","b"]', "00ff"),
+        *("1:30:00", "10.0.0.1", "n1", 0.5, None),
+    )
+    assert row[1].endswith("Z")
+    assert project.landed() == project.expected()
+    database.close()
+
+
+def test_killed_while_rows_are_inserted(tmp_path: Path, server: Postgres) -> None:
+    """kill -9 in the middle of pages, transactions that commit late: 0 lost, 0 doubled."""
+    project = Project(tmp_path, server)
+    project.sql(ROWS % 400)
+    stop, failures = threading.Event(), []
+
+    def write(number: int) -> None:
+        try:
+            with psycopg.connect(project.dsn) as connection:
+                while not stop.wait(0.01):
+                    connection.execute((ROWS % 7).encode())
+                    stop.wait(0.3 * number)  # committed later than it says
+                    connection.commit()
+        except psycopg.Error as exc:
+            failures.append(exc)
+
+    writers = [threading.Thread(target=write, args=(n,)) for n in range(3)]
+    for writer in writers:
+        writer.start()
+    kills = 0
+    try:
+        for nth in (3, 5, 1):
+            daemon = project.start("run", crash=f"poller.after_put:{nth}")
+            try:
+                kills += daemon.wait(15) == -signal.SIGKILL
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+                daemon.wait()
+        daemon = project.start("run")
+        stop.wait(3)
+    finally:
+        stop.set()
+        for writer in writers:
+            writer.join()
+    assert not failures
+    deadline = time.monotonic() + 30
+    while project.landed() != project.expected() and time.monotonic() < deadline:
+        threading.Event().wait(0.2)
+    daemon.terminate()
+    assert daemon.wait(60) == 0
+    landed, expected = project.landed(), project.expected()
+    assert kills >= 2
+    assert len(expected) > 450
+    assert expected - landed == Counter(), "lost"
+    assert landed - expected == Counter(), "doubled"
+
+
+def test_a_server_that_hangs_or_is_gone(tmp_path: Path, server: Postgres) -> None:
+    """A page that never comes fails the poll within `timeout`; so does a stopped server."""
+    project = Project(tmp_path, server, "2s")
+    project.sql(ROWS % 3)
+    with psycopg.connect(project.dsn) as holder:
+        holder.execute("lock table app.events in access exclusive mode")
+        began = time.monotonic()
+        assert project.once() == 1
+        assert time.monotonic() - began < 100
+    assert "no page within 2 s" in (tmp_path / "log").read_text()
+    server.stop("immediate")
+    daemon = project.start("run", "--once")
+    threading.Event().wait(3)
+    server.start()
+    assert daemon.wait(60) == 0, "a connection that is refused is tried again"
+    assert project.landed() == project.expected()
+    project.sql("drop table app.events")
+    assert project.once() == 1
+    log = (tmp_path / "log").read_text()
+    assert "there is no table 'app.events'" in log
