@@ -53,8 +53,9 @@ $(YARDSTICKS)/.ready: requirements/bench.txt | $(READY)
 	@$(YARDSTICKS)/bin/python -m pip --disable-pip-version-check -q install --require-hashes -r $<
 	@touch $@
 
-bench: $(READY) $(YARDSTICKS)/.ready servers  ## How fast: start-up, and an API into PostgreSQL beside a hand-written loop
+bench: $(READY) $(YARDSTICKS)/.ready servers  ## How fast: start-up, each target beside its driver, and an API into PostgreSQL beside a hand-written loop
 	@$(PY) -m benchmarks.startup
+	@$(PY) -m benchmarks.targets
 	@$(PY) -m benchmarks.end_to_end $(T)
 
 docs: $(READY)  ## Do links lead somewhere, do the named commands exist, does the example load?

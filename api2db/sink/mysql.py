@@ -156,12 +156,12 @@ class MysqlSink(MysqlTable, SqlSink):
     ) -> bool:
         """Load all rows; return whether all of them landed as they are, else nothing did."""
         arrays, kinds = [columns[t.name] for t in targets], [t.kind for t in targets]
-        parts = list(mysqlrows.infile(arrays, kinds))
         into = ", ".join(self._quote(target.ident) for target in targets)
         statement = f"load data local infile 'rows' into table {self.table} {mysqlrows.FORMAT}"
         self._db.run("savepoint api2db")
         try:
-            rows, warnings = self._db.load(f"{statement} ({into})", [part for part, _ in parts])
+            data = mysqlrows.infile(arrays, kinds)
+            sent, rows, warnings = self._db.load(f"{statement} ({into})", data)
         except pymysql.MySQLError as exc:
             forbidden = number(exc) in _FORBIDDEN
             if not forbidden and not self._is_data_error(exc):
@@ -169,7 +169,7 @@ class MysqlSink(MysqlTable, SqlSink):
             if forbidden:
                 self._db.infile = False
         else:
-            if not warnings and rows == sum(n for _, n in parts):
+            if not warnings and rows == sent:
                 return True
         self._db.run("rollback to savepoint api2db")
         return False

@@ -17,7 +17,7 @@ from pymysql.protocol import OKPacketWrapper
 from api2db.core.errors import ConfigError, SinkMisconfigured, SinkUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable
 
 #: Strict: a value that does not fit is an error. 0 stays 0 in an auto_increment column.
 _MODE = "TRADITIONAL,NO_AUTO_VALUE_ON_ZERO"
@@ -140,9 +140,14 @@ class Connection:
         changed: int = self._db.query(statement)
         return changed
 
-    def load(self, statement: str, data: Sequence[memoryview]) -> tuple[int, int]:
+    def load(self, statement: str, data: Iterable[tuple[memoryview, int]]) -> tuple[int, int, int]:
         """
-        Run a LOAD DATA LOCAL and send *data* as the file; return rows and warnings.
+        Run a LOAD DATA LOCAL and send *data* as the file, parts with their numbers of rows.
+
+        Each part is made while the server reads the one before.
+
+        Returns:
+            The rows that were sent, those that the server has made, and its warnings.
 
         Raises:
             pymysql.MySQLError: Also where the server does not ask for a file.
@@ -151,13 +156,18 @@ class Connection:
         db._execute_command(COMMAND.COM_QUERY, statement)
         if not db._read_packet().is_load_local_packet():
             raise pymysql.InternalError(0, "the server did not ask for the file")
-        size = min(_PACKET, self.packet - 1024)
-        for part in data:
-            for start in range(0, len(part), size):
-                db.write_packet(part[start : start + size].tobytes())
+        size, sent = min(_PACKET, self.packet - 1024), 0
+        try:
+            for part, rows in data:
+                for start in range(0, len(part), size):
+                    db.write_packet(part[start : start + size].tobytes())
+                sent += rows
+        except BaseException:
+            db._force_close()  # the server must not take what was sent for all
+            raise
         db.write_packet(b"")
         done: Any = OKPacketWrapper(db._read_packet())
-        return done.affected_rows, done.warning_count
+        return sent, done.affected_rows, done.warning_count
 
     def interrupt(self) -> None:
         """Close the socket from outside: a server that was stopped never answers."""

@@ -1,0 +1,252 @@
+"""
+How fast rows go into each target: through our sink, and by the driver's own fastest call.
+
+Real rows (the USGS feed of `demo/data`: 15 columns), in transactions of 16 pages, committed
+durably on the same private server, in the same run. The driver gets what it likes best,
+prepared before the clock starts, into a table of the same columns; the sink gets record
+batches, as the worker hands them over, and writes markers and checks besides. Each round times
+both, every other round in the opposite order; a ratio is the median of the rounds' ratios.
+
+``python -m benchmarks.targets [--targets mariadb,mysql] [--rounds 5] [--pages 96] [--json]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+import uuid
+from abc import ABC, abstractmethod
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+import pyarrow as pa
+import pyarrow.csv
+
+from api2db.core.batch import Batch
+from api2db.sink.base import Delivery
+from api2db.sink.registry import make_sink
+from tests.fixtures import mariadb, mysql
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pymysql
+
+    from api2db.sink.sql import SqlSink
+    from tests.fixtures.mysqlserver import MysqlServer
+
+FEED = Path(__file__).resolve().parents[1] / "demo/data/usgs_all_week_2018-02-07.geojson"
+#: Pages of one transaction, as the worker takes them.
+PAGES = 16
+#: The least share of the driver's own speed.
+GOAL = 0.7
+
+
+class Target(ABC):
+    """One kind of target on a server (or in a file) of its own; another one is a subclass."""
+
+    name: ClassVar[str]
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        """Start what is needed; *stack* ends it."""
+        self.folder = folder
+        self.stack = stack
+
+    @abstractmethod
+    def url(self) -> str:
+        """Return the URL of an empty database."""
+
+    @abstractmethod
+    def execute(self, statement: str) -> list[Any]:
+        """Run a statement; return its rows."""
+
+    @abstractmethod
+    def prepare(self, transactions: Sequence[pa.Table]) -> None:
+        """Bring the rows into the form that the driver's fastest call takes."""
+
+    @abstractmethod
+    def fastest(self, i: int) -> None:
+        """Load transaction *i* into the table ``own``, durably."""
+
+
+class Mysql(Target):
+    """LOAD DATA LOCAL by PyMySQL, from prepared CSV files."""
+
+    name = "mysql"
+    server: ClassVar[type[MysqlServer]] = mysql.MySql
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        super().__init__(folder, stack)
+        settings = {"innodb_buffer_pool_size": "512M"}
+        self._server = stack.enter_context(self.server(settings=settings))  # type: ignore[call-arg]
+        # TLS where the server has it: so does the sink.
+        how = {"local_infile": True, "autocommit": False, "ssl_disabled": False}
+        self._db: pymysql.Connection[Any] = self._server.connect("test", **how)
+        stack.enter_context(closing(self._db))
+
+    def url(self) -> str:
+        """Return the database ``test``."""
+        return self._server.dsn
+
+    def execute(self, statement: str) -> list[Any]:
+        """Run a statement."""
+        with self._db.cursor() as cursor:
+            cursor.execute(statement)
+            self._db.commit()
+            return list(cursor.fetchall())
+
+    def prepare(self, transactions: Sequence[pa.Table]) -> None:
+        """Write a CSV file for each."""
+        for i, table in enumerate(transactions):
+            options = pa.csv.WriteOptions(include_header=False)
+            pa.csv.write_csv(table, self.folder / f"{self.name}{i}.csv", options)
+
+    def fastest(self, i: int) -> None:
+        """Load a file and commit."""
+        with self._db.cursor() as cursor:
+            cursor.execute(
+                f"load data local infile '{self.folder}/{self.name}{i}.csv' into table own"
+                " character set utf8mb4 fields terminated by ',' optionally enclosed by '\"'"
+                " escaped by '' lines terminated by '\\n'"
+            )
+        self._db.commit()
+
+
+class Mariadb(Mysql):
+    """The same on MariaDB."""
+
+    name = "mariadb"
+    server = mariadb.MariaDb
+
+
+TARGETS: dict[str, type[Target]] = {cls.name: cls for cls in (Mariadb, Mysql)}
+
+
+def pages(count: int) -> list[pa.RecordBatch]:
+    """Return *count* pages of the feed's rows (15 columns each), with ids of their own."""
+    features = json.loads(FEED.read_text())["features"]
+    rows = [
+        {
+            **{k: f["properties"][k] for k in ("place", "time", "updated", "url", "status")},
+            **{k: f["properties"][k] for k in ("tsunami", "sig", "net", "type", "title")},
+            "mag": None if f["properties"]["mag"] is None else float(f["properties"]["mag"]),
+            **{
+                k: float(f["geometry"]["coordinates"][i])
+                for i, k in enumerate(("lon", "lat", "depth"))
+            },
+            "id": f["id"],
+        }
+        for f in features
+    ]
+    page = pa.RecordBatch.from_pylist(rows)
+    at = page.schema.get_field_index("id")
+    ids = page.column(at).to_pylist()
+    return [
+        page.set_column(at, "id", pa.array([f"{n}-{id_}" for id_ in ids])) for n in range(count)
+    ]
+
+
+def batches(rows: Sequence[pa.RecordBatch]) -> list[Batch]:
+    """Return *rows* as new batches."""
+    return [Batch(uuid.uuid4().hex, i, i, page) for i, page in enumerate(rows)]
+
+
+def measure(target: Target, rounds: int, count: int, *, upsert: bool) -> dict[str, Any]:
+    """Time both ways; return rows a second, and the ratio."""
+    given = pages(count)
+    transactions = [given[i : i + PAGES] for i in range(0, count, PAGES)]
+    target.prepare([pa.Table.from_batches(some) for some in transactions])
+    key = ("id",) if upsert else ()
+    sink = cast(
+        "SqlSink",
+        make_sink(
+            target.url(), None, Delivery("0" * 32, "c", "s", "ours", key), base=target.folder
+        ),
+    )
+    own = cast(
+        "SqlSink",
+        make_sink(target.url(), None, Delivery("0" * 32, "c", "s", "own"), base=target.folder),
+    )
+    n = sum(page.num_rows for page in given)
+    ours, theirs = [], []
+    with closing(sink):
+        sink.open()
+        for i in range(rounds):
+            target.execute("drop table if exists ours")
+            target.execute("drop table if exists own")
+            target.execute(own.ddl(given[0].schema))
+            sink.write(batches([given[0].slice(0, 1)]))  # makes the table
+            ways = [lambda: _theirs(target, len(transactions)), lambda: _ours(sink, transactions)]
+            seconds = [0.0, 0.0]
+            for way in (0, 1) if i % 2 else (1, 0):
+                began = time.perf_counter()
+                ways[way]()
+                seconds[way] = time.perf_counter() - began
+            theirs.append(seconds[0])
+            ours.append(seconds[1])
+            for table, extra in (("own", 0), ("ours", 0 if upsert else 1)):
+                ((found,),) = target.execute(f"select count(*) from {table}")
+                if found != n + extra:
+                    raise SystemExit(f"{target.name}: {found} of {n} rows in {table}")
+    return {
+        "target": target.name,
+        "way": "upsert" if upsert else "append",
+        "rows": n,
+        "sink_rows_per_s": round(n / statistics.median(ours)),
+        "driver_rows_per_s": round(n / statistics.median(theirs)),
+        "ratio": round(statistics.median(t / o for t, o in zip(theirs, ours, strict=True)), 2),
+    }
+
+
+def _theirs(target: Target, transactions: int) -> None:
+    for i in range(transactions):
+        target.fastest(i)
+
+
+def _ours(sink: SqlSink, transactions: Sequence[Sequence[pa.RecordBatch]]) -> None:
+    done: list[str] = []
+    for some in transactions:
+        sent = batches(some)
+        sink.write(sent, forget=done)
+        done = [batch.id for batch in sent]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure every target; 1 if an append is below the goal."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").strip().split("\n")[0])
+    parser.add_argument("--targets", default=",".join(TARGETS), help="names, with commas")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--pages", type=int, default=96, help="pages of 1,707 rows in a round")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args(argv)
+    results = []
+    for name in args.targets.split(","):
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="api2db-bench-")))
+            try:
+                target = TARGETS[name](folder, stack)
+            except FileNotFoundError as exc:
+                print(f"{name}: NOT RUN: {exc}", file=sys.stderr)
+                continue
+            for upsert in (False, True):
+                result = measure(target, args.rounds, args.pages, upsert=upsert)
+                results.append(result)
+                if not args.json:
+                    print(
+                        f"{name:12} {result['way']:7} sink {result['sink_rows_per_s']:>9,} rows/s"
+                        f"   driver {result['driver_rows_per_s']:>9,} rows/s"
+                        f"   ratio {result['ratio']:.2f}",
+                        flush=True,
+                    )
+    if args.json:
+        print(json.dumps(results, indent=1))
+    return int(any(r["ratio"] < GOAL for r in results if r["way"] == "append"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
