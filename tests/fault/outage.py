@@ -61,6 +61,7 @@ class Ticks(BaseHTTPRequestHandler):
     """Serves rows that were never served before."""
 
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body in one segment
     served = 0
 
     def do_GET(self) -> None:
