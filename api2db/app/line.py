@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 
 from api2db.app.poller import Poller
 from api2db.app.schedule import Cron, Interval, Schedule
-from api2db.app.source import make_form, make_since, make_source
+from api2db.app.source import make_form, make_since, make_source, poll_class
 from api2db.core.backoff import Backoff
 from api2db.files.dead_letter import DeadBodies, DeadLetters
 from api2db.files.shard import Origin
-from api2db.ingest.function_poll import FunctionPoll
-from api2db.ingest.poll import Poll
 from api2db.sink.base import Delivery
 from api2db.sink.registry import make_sink
 from api2db.spool.spool import Spool
@@ -113,7 +111,7 @@ def make_line(
         schedule=make_schedule(collector, clock),
         clock=clock,
         stop=stop,
-        make_poll=Poll if collector.python is None else FunctionPoll,
+        make_poll=poll_class(collector),
     )
     return Line(collector, spool, poller, workers, dead, orphans(layout.spilled(name), spilled))
 

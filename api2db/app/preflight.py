@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from api2db.app.source import make_source
 from api2db.core.clock import SystemClock
 from api2db.core.errors import ConfigError
-from api2db.ingest.function import FunctionSource
 
 if TYPE_CHECKING:
     from api2db.app.config import Config
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 def preflight(config: Config) -> None:
     """
-    Make the sources of all collectors, and import functions: runs the code of their modules.
+    Make the sources that are no URL, and import functions: runs the code of their modules.
 
     Raises:
         ConfigError: One line per collector whose function, or driver, cannot be had.
@@ -24,10 +23,10 @@ def preflight(config: Config) -> None:
     problems = []
     for name, collector in config.collectors.items():
         try:
-            source = make_source(collector, clock=SystemClock(), stop=threading.Event())
-            if isinstance(source, FunctionSource):
-                source.load()
-            source.close()
+            if collector.get is None:
+                source = make_source(collector, clock=SystemClock(), stop=threading.Event())
+                source.prepare()
+                source.close()
         except ConfigError as exc:
             problems.append(f"{config.path}: collectors.{name}: {exc}")
     if problems:

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 from api2db.core.errors import ConfigError
 from api2db.ingest.form import Column, Form
 from api2db.ingest.form_path import Path
-from api2db.ingest.function import FunctionSource
-from api2db.ingest.http import HttpSource
-from api2db.ingest.poll import Since
+from api2db.ingest.poll import Poll, Since
 
 if TYPE_CHECKING:
     import threading
@@ -22,12 +20,20 @@ if TYPE_CHECKING:
 
 
 def make_source(collector: CollectorConfig, *, clock: Clock, stop: threading.Event) -> Source:
-    """Return the source of a collector; nothing is asked yet, no user code runs."""
+    """
+    Return the source of a collector; nothing is asked yet, no user code runs.
+
+    Each kind of source is imported where it is needed: all of them take time to load.
+    """
     if collector.python is not None:
+        from api2db.ingest.function import FunctionSource
+
         return FunctionSource(collector.python.folder, collector.python.target, clock=clock)
     if collector.sql is not None:
         return _database(collector, collector.sql, clock=clock, stop=stop)
     assert collector.get is not None
+    from api2db.ingest.http import HttpSource
+
     return HttpSource(
         collector.get,
         auth=collector.auth,
@@ -43,10 +49,19 @@ def make_source(collector: CollectorConfig, *, clock: Clock, stop: threading.Eve
     )
 
 
+def poll_class(collector: CollectorConfig) -> type[Poll]:
+    """Return what runs a poll of a collector."""
+    if collector.python is None:
+        return Poll
+    from api2db.ingest.function_poll import FunctionPoll
+
+    return FunctionPoll
+
+
 def _database(
     collector: CollectorConfig, database: DatabaseConfig, *, clock: Clock, stop: threading.Event
 ) -> Source:
-    from api2db.ingest.sql import SqlSource  # SQLAlchemy, which only these need
+    from api2db.ingest.sql import SqlSource
 
     cursor = None
     if collector.since is not None:

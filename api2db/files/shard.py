@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 
 import google_crc32c
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from api2db.core.batch import Batch
 
@@ -59,6 +58,8 @@ def encode(batch: Batch, origin: Origin) -> bytes:
     metadata = {f"{_KEY}{key}": str(value) for key, value in notes.items()}
     schema = batch.rows.schema.with_metadata({**metadata, _SUM: _BLANK.decode()})
     table = pa.Table.from_batches([batch.rows]).cast(schema)
+    import pyarrow.parquet as pq  # takes long to load, and spills are rare
+
     out = io.BytesIO()
     # Small files are read back soonest plain: half of the time would go into decompression.
     pq.write_table(
@@ -81,6 +82,8 @@ def decode(raw: bytes) -> tuple[Batch, Origin]:
     Raises:
         ShardDamaged: The checksum is wrong or missing, or the bytes are no such file.
     """
+    import pyarrow.parquet as pq
+
     try:
         at = _place(raw)
         end = at + len(_BLANK)

@@ -95,6 +95,10 @@ class FunctionSource(Source):
         self._function: Callable[..., Any] | None = None
         self._takes: frozenset[str] = frozenset()
 
+    def prepare(self) -> None:
+        """Import the function; raises as `load`."""
+        self.load()
+
     def load(self) -> Callable[..., Any]:
         """Import the function, once; raises ConfigError with file and line."""
         if self._function is None:

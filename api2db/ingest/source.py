@@ -112,5 +112,13 @@ class Source(ABC):
         """
         return {}
 
+    def prepare(self) -> None:  # noqa: B027 -- optional
+        """
+        Import what the source needs of the user's, before anything runs.
+
+        Raises:
+            ConfigError: It cannot be had.
+        """
+
     def close(self) -> None:  # noqa: B027 -- optional
         """Release connections. Idempotent; may be called from another thread to stop a wait."""
