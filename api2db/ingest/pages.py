@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urldefrag, urljoin
 
@@ -21,28 +21,51 @@ class Pages:
     How pages follow each other.
 
     Attributes:
-        kind: ``cursor``: a value in the body, sent back as *param*; ``next``: a URL in the body.
-        path: JMESPath of that value in the body.
+        kind: ``cursor``: a value in the body, sent back as *param*; ``next``: a URL in the body;
+            ``link``: a URL in the Link header; ``page`` and ``offset``: a number that is counted
+            up in *param* until a page is empty.
+        path: JMESPath of the cursor or URL in the body.
+        start: Number of the first page, or offset of the first row.
+        size: Further parameters of every page, such as ``(("per_page", "100"),)``.
     """
 
-    kind: Literal["cursor", "next"]
-    path: str
+    kind: Literal["cursor", "next", "link", "page", "offset"]
+    path: str = ""
     param: str = ""
+    start: int = 0
+    size: tuple[tuple[str, str], ...] = field(default=())
+
+    @property
+    def counts(self) -> bool:
+        """Whether the next page follows from the number of rows on this one."""
+        return self.kind in ("page", "offset")
 
 
 def first(
-    url: str, params: Mapping[str, object], since_param: str | None, since: str | None
+    url: str,
+    params: Mapping[str, object],
+    since_param: str | None,
+    since: str | None,
+    pages: Pages | None = None,
 ) -> Request:
-    """Return the first request of a poll; a list in *params* repeats its parameter."""
+    """
+    Return the first request of a poll; a list in *params* repeats its parameter.
+
+    `since` and the parameters of *pages* take the place of those of the same name.
+    """
     pairs = [
         (name, _text(item))
         for name, value in params.items()
         for item in (value if isinstance(value, (list, tuple)) else [value])
     ]
+    own = []
     if since_param is not None and since is not None:
-        pairs = [pair for pair in pairs if pair[0] != since_param]
-        pairs.append((since_param, since))
-    return Request(url, tuple(pairs))
+        own.append((since_param, since))
+    if pages is not None:
+        own += pages.size
+        own += [(pages.param, str(pages.start))] if pages.counts else []
+    names = {name for name, _ in own}
+    return Request(url, (*(pair for pair in pairs if pair[0] not in names), *own))
 
 
 def following(
@@ -52,8 +75,10 @@ def following(
     Return the request after *request*, None if that was the last page.
 
     Args:
-        base: The poll's first request: its parameters go with every cursor.
-        cursor: What the body holds at `Pages.path`; missing, null, empty and false end.
+        base: The poll's first request: its parameters go with every cursor and number.
+        cursor: What the body holds at `Pages.path`, or the URL in the Link header: missing,
+            null, empty and false end. Where `Pages.counts`, the number of rows on the page: 0
+            ends, for a page may be short in the middle.
 
     Raises:
         FormError: *cursor* cannot be followed.
@@ -61,17 +86,19 @@ def following(
     """
     if pages is None or cursor is None or cursor is False or cursor == "":
         return None
+    where = "the URL in the Link header" if pages.kind == "link" else f"the value at {pages.path!r}"
     if isinstance(cursor, bool) or not isinstance(cursor, (str, int)):
         kind = type(cursor).__name__
         raise FormError(
-            f"the value at {pages.path!r} is a {kind}, not a text or a whole number",
+            f"{where} is a {kind}, not a text or a whole number",
             hint="check 'pages'",
         )
+    if pages.counts:
+        return _counted(pages, base, request, int(cursor))
     if isinstance(cursor, str) and not _is_text(cursor):
-        raise FormError(f"the value at {pages.path!r} holds half a character")
+        raise FormError(f"{where} holds half a character", hint="check 'pages'")
     if pages.kind == "cursor":
-        kept = [pair for pair in base.params if pair[0] != pages.param]
-        after = Request(base.url, (*kept, (pages.param, str(cursor))))
+        after = _with(base, pages.param, str(cursor))
     else:
         after = Request(_link(request.url, str(cursor)))
     if after == request:
@@ -80,6 +107,25 @@ def following(
             hint="check 'pages': the cursor that the API returns does not move on",
         )
     return after
+
+
+def _counted(pages: Pages, base: Request, request: Request, n_rows: int) -> Request | None:
+    """
+    Return the request of the page after one with *n_rows* rows.
+
+    An offset moves on by the rows that came, not by the limit: an API that gives fewer rows
+    than it is asked for would be read with gaps.
+    """
+    if n_rows == 0:
+        return None
+    at = [value for name, value in request.params if name == pages.param]
+    number = int(at[-1]) if at and at[-1].isdecimal() else pages.start
+    return _with(base, pages.param, str(number + (1 if pages.kind == "page" else n_rows)))
+
+
+def _with(base: Request, name: str, value: str) -> Request:
+    kept = (pair for pair in base.params if pair[0] != name)
+    return Request(base.url, (*kept, (name, value)))
 
 
 def _link(current: str, link: str) -> str:

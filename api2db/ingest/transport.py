@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import socket
-import time
-import urllib.request
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import httpcore2
 import httpx2
+
+from api2db.ingest.connect import Deadline, connect
+from api2db.ingest.proxy import Proxies, Proxy
 
 if TYPE_CHECKING:
     import ssl
@@ -17,36 +18,6 @@ if TYPE_CHECKING:
 
 #: h11 asks for 64 KiB at a time; a page of 1.2 MB then costs twice the time.
 READ_BYTES = 1 << 20
-#: Longest wait for a connection, in seconds.
-CONNECT = 10.0
-
-
-class Deadline:
-    """
-    The instant at which the exchange under way must be over; real time, for sockets.
-
-    A read timeout alone does not stop a body that comes byte by byte: each byte starts it
-    anew. Here every read gets what is left.
-    """
-
-    def __init__(self) -> None:
-        self._at = float("inf")
-
-    def set(self, seconds: float) -> None:
-        """Begin an exchange that may take *seconds*."""
-        self._at = time.monotonic() + seconds
-
-    def left(self, most: float | None = None) -> float:
-        """
-        Return the seconds left, *most* at most.
-
-        Raises:
-            httpcore2.ReadTimeout: None are left.
-        """
-        left = self._at - time.monotonic()
-        if left <= 0:
-            raise httpcore2.ReadTimeout("the deadline has passed")
-        return left if most is None else min(left, most)
 
 
 class _Stream(httpcore2.NetworkStream):
@@ -72,7 +43,7 @@ class _Stream(httpcore2.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore2.NetworkStream:
-        left = self._backend.deadline.left(CONNECT)
+        left = self._backend.deadline.left()
         return self._backend.track(self._inner.start_tls(ssl_context, server_hostname, left))
 
     def get_extra_info(self, info: str) -> Any:
@@ -105,8 +76,7 @@ class _Backend(httpcore2.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.NetworkStream:
-        left = self.deadline.left(CONNECT)
-        return self.track(self._inner.connect_tcp(host, port, left, local_address, socket_options))
+        return self.track(connect(self._inner, host, port, self.deadline))
 
 
 class _Body(httpx2.SyncByteStream):
@@ -127,24 +97,20 @@ class Transport(httpx2.BaseTransport):
     """
     HTTP/1.1 with kept-alive connections, TLS verified against the system's certificates.
 
-    Proxies come from the environment (``HTTPS_PROXY``, ``NO_PROXY`` …), read once. One
+    Each host is asked through the proxy that the environment names for it (`Proxies`). One
     thread at a time sends; `abort` is for any thread. Raises what httpcore2 raises.
     """
 
-    def __init__(self, url: str, *, ssl_context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, *, ssl_context: ssl.SSLContext | None = None) -> None:
         self._backend = _Backend()
         self.deadline = self._backend.deadline
-        self._pool = httpcore2.ConnectionPool(
-            ssl_context=ssl_context or httpcore2.default_ssl_context(),
-            proxy=_proxy(httpx2.URL(url)),
-            max_connections=4,
-            keepalive_expiry=60.0,
-            network_backend=self._backend,
-        )
+        self._ssl_context = ssl_context
+        self._proxies = Proxies()
+        self._pools: dict[Proxy | None, httpcore2.ConnectionPool] = {}
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send *request*, return the head of the response; the body is read later."""
-        response = self._pool.handle_request(
+        response = self._pool(request.url).handle_request(
             httpcore2.Request(
                 method=request.method,
                 url=httpcore2.URL(
@@ -154,6 +120,7 @@ class Transport(httpx2.BaseTransport):
                     target=request.url.raw_path,
                 ),
                 headers=request.headers.raw,
+                content=request.stream,
             )
         )
         return httpx2.Response(
@@ -163,6 +130,25 @@ class Transport(httpx2.BaseTransport):
             extensions=response.extensions,
         )
 
+    def proxy(self, url: httpx2.URL) -> Proxy | None:
+        """Return the proxy through which *url* is asked; see `Proxies.find`."""
+        return self._proxies.find(url)
+
+    def _pool(self, url: httpx2.URL) -> httpcore2.ConnectionPool:
+        proxy = self.proxy(url)
+        pool = self._pools.get(proxy)
+        if pool is None:
+            if self._ssl_context is None:
+                self._ssl_context = httpcore2.default_ssl_context()
+            pool = self._pools[proxy] = httpcore2.ConnectionPool(
+                ssl_context=self._ssl_context,
+                proxy=None if proxy is None else proxy.to_core(),
+                max_connections=4,
+                keepalive_expiry=60.0,
+                network_backend=self._backend,
+            )
+        return pool
+
     def abort(self) -> None:
         """Break off every exchange under way."""
         for stream in list(self._backend.streams):
@@ -170,11 +156,5 @@ class Transport(httpx2.BaseTransport):
 
     def close(self) -> None:
         """Close the connections."""
-        self._pool.close()
-
-
-def _proxy(url: httpx2.URL) -> httpcore2.Proxy | None:
-    found = urllib.request.getproxies().get(url.scheme)
-    if not found or urllib.request.proxy_bypass(url.host):
-        return None
-    return httpcore2.Proxy(found if "://" in found else f"http://{found}")
+        for pool in list(self._pools.values()):
+            pool.close()
