@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sqlite3
 import statistics
 import sys
 import tempfile
@@ -124,7 +125,73 @@ class Mariadb(Mysql):
     server = mariadb.MariaDb
 
 
-TARGETS: dict[str, type[Target]] = {cls.name: cls for cls in (Mariadb, Mysql)}
+class Duckdb(Target):
+    """INSERT ... SELECT from the Arrow table."""
+
+    name = "duckdb"
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        super().__init__(folder, stack)
+        import duckdb
+
+        from api2db.sink.duckdb import _CONFIG
+
+        self._db = stack.enter_context(duckdb.connect(str(folder / "t.db"), config=_CONFIG))
+        self._prepared: list[pa.Table] = []
+
+    def url(self) -> str:
+        """Return the file's URL."""
+        return "duckdb:///t.db"
+
+    def execute(self, statement: str) -> list[Any]:
+        """Run a statement."""
+        return self._db.execute(statement).fetchall()
+
+    def prepare(self, transactions: Sequence[pa.Table]) -> None:
+        """Keep the tables: DuckDB reads Arrow as it is."""
+        self._prepared = list(transactions)
+
+    def fastest(self, i: int) -> None:
+        """Insert and commit."""
+        self._db.register("prepared", self._prepared[i])
+        self._db.execute("insert into own by name select * from prepared")
+
+
+class Sqlite(Target):
+    """executemany with prepared tuples."""
+
+    name = "sqlite"
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        super().__init__(folder, stack)
+        self._db = sqlite3.connect(folder / "t.db", isolation_level=None)
+        stack.enter_context(closing(self._db))
+        self._db.execute("pragma journal_mode = wal")
+        self._db.execute("pragma synchronous = full")
+        self._prepared: list[list[tuple[Any, ...]]] = []
+
+    def url(self) -> str:
+        """Return the file's URL."""
+        return "sqlite:///t.db"
+
+    def execute(self, statement: str) -> list[Any]:
+        """Run a statement."""
+        return self._db.execute(statement).fetchall()
+
+    def prepare(self, transactions: Sequence[pa.Table]) -> None:
+        """Make tuples."""
+        columns = [[column.to_pylist() for column in table.columns] for table in transactions]
+        self._prepared = [list(zip(*some, strict=True)) for some in columns]
+
+    def fastest(self, i: int) -> None:
+        """Insert and commit."""
+        rows = self._prepared[i]
+        self._db.execute("begin")
+        self._db.executemany(f"insert into own values ({', '.join('?' * len(rows[0]))})", rows)
+        self._db.execute("commit")
+
+
+TARGETS: dict[str, type[Target]] = {cls.name: cls for cls in (Mariadb, Mysql, Duckdb, Sqlite)}
 
 
 def pages(count: int) -> list[pa.RecordBatch]:

@@ -19,7 +19,7 @@ settings.register_profile("api2db", deadline=None, suppress_health_check=[Health
 settings.load_profile("api2db")
 
 #: Every target that the whole suite tests, local files by their format.
-TARGETS = ("parquet", "json", "csv", "pickle", "sqlite", "postgresql", "mariadb", "mysql")
+TARGETS = ("parquet", "json", "csv", "pickle", "sqlite", "duckdb", "postgresql", "mariadb", "mysql")
 #: What only some machines can get; it is in the last line, and no failure.
 _OPTIONAL = frozenset({"mysql"})
 #: Target -> is its server here, and how to get it?

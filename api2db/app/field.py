@@ -15,7 +15,7 @@ from api2db.app.quantity import duration, size
 from api2db.files.layout import NAME
 
 TYPES = ("int", "float", "bool", "str", "datetime", "date", "decimal", "json")
-_TARGETS = "postgresql, mysql, mariadb and sqlite"
+_TARGETS = "postgresql, mysql, mariadb, sqlite and duckdb"
 _NOT_YET = "is not supported yet in this version"
 
 
@@ -71,9 +71,7 @@ def _target(value: object) -> object:
         scheme, _, driver = value.partition(":")[0].partition("+")
         if not re.match(r"[A-Za-z][\w+.-]*:", value):
             raise ValueError("write a URL such as postgresql://user@host/db or sqlite:///file.db")
-        if scheme == "duckdb":
-            raise ValueError(f"{scheme} {_NOT_YET}; there are {_TARGETS}")
-        if scheme not in ("postgresql", "postgres", "mysql", "mariadb", "sqlite"):
+        if scheme not in ("postgresql", "postgres", "mysql", "mariadb", "sqlite", "duckdb"):
             raise ValueError(f"unknown kind of target; there are {_TARGETS}")
         if scheme in ("mysql", "mariadb") and driver not in ("", "pymysql"):
             raise ValueError(f"the driver {driver} {_NOT_YET}; write {scheme}://")

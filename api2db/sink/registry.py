@@ -19,6 +19,7 @@ _SCHEMES = {
     "mariadb": ("mysql", "MysqlSink", "mysql"),
     "mysql": ("mysql", "MysqlSink", "mysql"),
     "sqlite": ("sqlite", "SqliteSink", ""),
+    "duckdb": ("duckdb", "DuckdbSink", "duckdb"),
 }
 
 
@@ -65,7 +66,6 @@ def make_sink(
             f"the stream {delivery.stream!r} needs a driver: {what}",
             hint=f"pip install 'api2db[{extra}]>=2'",
         ) from exc
-    if module == "sqlite":
-        return found.SqliteSink(url, delivery, base=base)  # type: ignore[no-any-return]
-    sink: Sink = getattr(found, name)(url, delivery)
+    where = {"base": base} if module in ("sqlite", "duckdb") else {}
+    sink: Sink = getattr(found, name)(url, delivery, **where)
     return sink

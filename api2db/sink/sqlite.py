@@ -11,13 +11,13 @@ import sqlite3
 from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from api2db.core import types
-from api2db.core.errors import ConfigError, SinkError, SinkUnavailable
+from api2db.core.errors import SinkError, SinkUnavailable
+from api2db.sink.fileurl import path_of
 from api2db.sink.identifier import Fold, quote
 from api2db.sink.load import YEARS, outside, where
 from api2db.sink.sql import LEDGER, SqlSink
@@ -70,14 +70,7 @@ class SqliteSink(SqlSink):
 
     def __init__(self, url: str, delivery: Delivery, *, base: Path) -> None:
         super().__init__(delivery)
-        rest = url.partition(":")[2].partition("?")[0]
-        path = unquote(rest.removeprefix("///"))
-        if not rest.startswith("///") or not path or path == ":memory:":
-            raise ConfigError(
-                f"streams.{delivery.stream}.url: names no file",
-                hint="write sqlite:///relative.db or sqlite:////absolute/path.db",
-            )
-        self._path = base / path
+        self._path = path_of(url, delivery, base)
         self._connection: sqlite3.Connection | None = None
 
     # -- connection ----------------------------------------------------------------

@@ -11,12 +11,14 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import psycopg
 import pyarrow.parquet as pq
 from psycopg.rows import dict_row
 from pymysql.cursors import DictCursor
 
 from api2db.sink.base import Delivery, Sink
+from api2db.sink.duckdb import _CONFIG
 from api2db.sink.registry import make_sink
 
 if TYPE_CHECKING:
@@ -223,6 +225,48 @@ class SqliteBackend(Backend):
             return [row[0] for row in found]
         finally:
             connection.close()
+
+
+class DuckdbBackend(Backend):
+    """A file, read through the instance that the sinks have open."""
+
+    name = "duckdb"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / "t.db"
+
+    def _make(self, delivery: Delivery) -> Sink:
+        """Return a sink that is not open."""
+        return make_sink("duckdb:///t.db", None, delivery, base=self.folder)
+
+    def connect(self) -> duckdb.DuckDBPyConnection:
+        """Return a connection, with the settings that let it share the file."""
+        connection = duckdb.connect(str(self.path), config=_CONFIG)
+        connection.execute("set TimeZone = 'UTC'")
+        return connection
+
+    def rows(self, table: str = "t") -> list[dict[str, Any]]:
+        """Return all rows in the order in which they were appended."""
+        with self.connect() as connection:
+            return connection.sql(f'select * from "{table}"').to_arrow_table().to_pylist()
+
+    def types(self, table: str = "t") -> dict[str, str]:
+        """Return column -> type."""
+        with self.connect() as connection:
+            query = "select column_name, data_type from duckdb_columns() where table_name = ?"
+            return dict(connection.execute(query, [table]).fetchall())
+
+    def execute(self, statement: str) -> None:
+        """Run *statement*."""
+        with self.connect() as connection:
+            connection.execute(statement)
+
+    def markers(self) -> list[str]:
+        """Return all markers, sorted."""
+        with self.connect() as connection:
+            found = connection.execute("select batch_id from _api2db_batches order by 1")
+            return [row[0] for row in found.fetchall()]
 
 
 #: How columns of a CSV file are read by a test; the others are text.

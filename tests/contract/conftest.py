@@ -10,6 +10,7 @@ from api2db.files.codec import FORMATS
 from tests.contract.backends import (
     MODES,
     Backend,
+    DuckdbBackend,
     LocalBackend,
     MysqlBackend,
     PostgresBackend,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from _pytest.mark import ParameterSet
 
-DATABASES = ("postgresql", "mariadb", "mysql", "sqlite")
+DATABASES = ("postgresql", "mariadb", "mysql", "sqlite", "duckdb")
 FILES = tuple(f"{fmt}-{mode}" for mode in MODES for fmt in FORMATS)
 BACKENDS = DATABASES + FILES
 _ran: set[str] = set()
@@ -58,8 +59,8 @@ def _backend(name: str, request: pytest.FixtureRequest, folder: Path) -> Backend
         return PostgresBackend(request.getfixturevalue("postgres"))
     if name in ("mariadb", "mysql"):
         return MysqlBackend(request.getfixturevalue(name))
-    if name == "sqlite":
-        return SqliteBackend(folder)
+    if name in ("sqlite", "duckdb"):
+        return SqliteBackend(folder) if name == "sqlite" else DuckdbBackend(folder)
     fmt, _, mode = name.partition("-")
     return LocalBackend(folder, fmt, mode)
 
