@@ -370,7 +370,7 @@ def test_upsert_into_files(tmp_path: Path) -> None:
         ("{ url: nonsense }", "write a URL such as postgresql://user@host/db or sqlite:///file.db"),
         (
             "{ url: 'redis://h' }",
-            "unknown kind of target; there are postgresql, mysql, mariadb and sqlite",
+            "unknown kind of target; there are postgresql, mysql, mariadb, sqlite and duckdb",
         ),
         (
             "{ url: 'mysql+mysqldb://h/d' }",
