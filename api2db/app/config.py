@@ -228,6 +228,7 @@ def _collector(
                 stream,
                 to.table or name,
                 tuple(to.upsert or ()),
+                bool(to.replace),
                 _attempts(streams[stream], model),
             )
             for stream, to in model.to.items()

@@ -15,6 +15,8 @@ from api2db.sink.base import Delivery
 from api2db.sink.registry import make_sink
 from api2db.spool.spool import Spool
 from api2db.stream.backlog import Backlog
+from api2db.stream.polls import PollBacklog
+from api2db.stream.replace import ReplaceWorker
 from api2db.stream.spill import Spill
 from api2db.stream.spillfolders import folders, orphans
 from api2db.stream.worker import Worker
@@ -88,13 +90,14 @@ def make_line(
         letters = DeadLetters(layout.dead_letter(name, stream))
         dead[stream] = letters.count()
         spill = Spill(spilled[stream], Origin(spool.id, name, stream))
-        workers[stream] = Worker(
+        replace = collector.to[stream].replace
+        workers[stream] = (ReplaceWorker if replace else Worker)(
             f"{name}/{stream}",
-            backlog=Backlog(spool, stream, spill),
+            backlog=(PollBacklog if replace else Backlog)(spool, stream, spill),
             sink=sink,
             dead_letters=letters,
             watchdog=watchdog,
-            attempts=collector.to[stream].attempts,
+            attempts=None if replace else collector.to[stream].attempts,
             backoff=Backoff(),
             clock=clock,
         )
@@ -111,6 +114,7 @@ def make_line(
         schedule=make_schedule(collector, clock),
         clock=clock,
         stop=stop,
+        ends=any(to.replace for to in collector.to.values()),
         make_poll=poll_class(collector),
     )
     return Line(collector, spool, poller, workers, dead, orphans(layout.spilled(name), spilled))
@@ -120,7 +124,7 @@ def make_target(config: Config, collector: CollectorConfig, stream: str, spool: 
     """Return the sink of one stream of a collector, not connected."""
     to = collector.to[stream]
     target = config.streams[stream]
-    delivery = Delivery(spool, collector.name, stream, to.table, to.upsert)
+    delivery = Delivery(spool, collector.name, stream, to.table, to.upsert, to.replace)
     return make_sink(
         target.url,
         target.local,

@@ -106,9 +106,13 @@ def references(value: dict[str, Any], document: Document) -> Iterator[tuple[int,
                 hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(streams)}"
                 yield at(document, place, f"there is no stream {stream!r}; {hint}")
             keys = _mapping(to).get("upsert") or []
-            if keys and "local" in _mapping(streams.get(stream)):
-                text = "local files have no upsert; leave it out"
-                yield at(document, (*place, "upsert"), text)
+            for way in ("upsert", "replace"):
+                if _mapping(to).get(way) and "local" in _mapping(streams.get(stream)):
+                    text = f"local files have no {way}; the stream's 'mode' decides"
+                    yield at(document, (*place, way), text)
+            if _mapping(to).get("replace") and _mapping(collector).get("since"):
+                text = "with 'since' a poll has only what is new: use upsert, or drop 'since'"
+                yield at(document, (*place, "replace"), text)
             for key in [keys] if isinstance(keys, str) else keys:
                 if columns and key not in columns:
                     text = f"there is no column {key!r} in 'columns'"

@@ -127,14 +127,17 @@ class ToModel(Model):
     upsert: Keys | None = Field(
         None, min_length=1, description="Key column or columns: the last arrival per key wins."
     )
-    replace: NotYet = Field(None, description="Swap the table per poll; not in this version.")
+    replace: bool | None = Field(
+        None, description="Each complete poll takes the place of all rows of the table."
+    )
 
     @model_validator(mode="after")
     def _one(self) -> ToModel:
-        if self.append and self.upsert:
-            raise ValueError("give either 'append' or 'upsert'")
-        if self.append is False and not self.upsert:
-            raise ValueError("'append: false' needs 'upsert'")
+        given = [key for key in ("append", "upsert", "replace") if getattr(self, key)]
+        if len(given) > 1:
+            raise ValueError(f"give either '{given[0]}' or '{given[1]}'")
+        if self.append is False and not given:
+            raise ValueError("'append: false' needs 'upsert' or 'replace'")
         return self
 
 

@@ -46,6 +46,9 @@ class Poller:
 
     `start`, `stop`, `join` and `counts` are for the owner; `poll` runs in the poller's
     thread, or in the caller's where the thread was never started.
+
+    Args:
+        ends: Whether some stream must learn of the end of each poll, even of one without rows.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Poller:
         schedule: Schedule,
         clock: Clock,
         stop: threading.Event,
+        ends: bool = False,
         make_poll: Callable[..., Poll] = Poll,
     ) -> None:
         self.name = name
@@ -78,6 +82,9 @@ class Poller:
         self._schedule = schedule
         self._clock = clock
         self._stop = stop
+        self._ends = ends
+        under_way = Checkpoint.from_bytes(spool.state).poll
+        self._recorded = under_way.id if under_way else ""  # the last poll that has rows in the log
         self._form: Form | None = None
         self._thread = threading.Thread(target=self._run, name=f"poller-{name}", daemon=True)
 
@@ -184,18 +191,22 @@ class Poller:
         """Make one step durable."""
         if step.dead:
             self._bury(step)
-        if step.rows.num_rows == 0 and not self._moves(step):
+        rows = step.rows if step.rows.num_rows or (self._ends and step.last) else None
+        if rows is None and not self._moves(step):
             return
         crash_point("poller.before_put")
         self._spool.put(
             Record(
-                rows=step.rows if step.rows.num_rows else None,
+                rows=rows,
                 state=step.state,
                 poll=step.poll,
                 last=step.last,
+                first=step.poll != self._recorded,
                 hold=None if step.last else step.first_seq,
             )
         )
+        if rows is not None:
+            self._recorded = step.poll
         crash_point("poller.after_put")
         self.counts.rows += step.rows.num_rows
 

@@ -61,12 +61,14 @@ class Destination:
 
     Attributes:
         upsert: The key columns; none means append.
+        replace: Whether each poll takes the place of what is there.
         attempts: Before batches are spilled; None never spills.
     """
 
     stream: str
     table: str
     upsert: tuple[str, ...] = ()
+    replace: bool = False
     attempts: int | None = None
 
 

@@ -23,6 +23,7 @@ class Batch:
             ``arrow.json`` extension type, instants ``timestamp[us, UTC]``.
         poll: Id of the poll that fetched the rows.
         last: Whether this is the last page of its poll.
+        first: Whether no earlier batch has rows of its poll.
     """
 
     id: str
@@ -31,6 +32,7 @@ class Batch:
     rows: pa.RecordBatch
     poll: str = ""
     last: bool = False
+    first: bool = False
 
     def with_rows(self, rows: pa.RecordBatch) -> Batch:
         """Return the same batch, same id, holding only *rows* (it may be none)."""

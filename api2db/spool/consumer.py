@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -14,7 +14,7 @@ from api2db.spool import record as fmt
 from api2db.spool import segment as seg
 from api2db.spool.cursor import Mark
 from api2db.spool.log import End
-from api2db.spool.quarantine import Damage
+from api2db.spool.reading import Place, Reading
 from api2db.spool.record import Totals
 from api2db.spool.segment import Bad, Good
 
@@ -26,15 +26,6 @@ if TYPE_CHECKING:
     from api2db.spool.cursor import Cursor
     from api2db.spool.log import Log
     from api2db.spool.quarantine import Quarantine
-    from api2db.spool.segment import Segment
-
-
-class Place(NamedTuple):
-    """A place between two records: segment, offset in it, totals of what lies before it."""
-
-    base: int
-    offset: int
-    done: Totals
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +61,8 @@ class Consumer:
         self._quarantine = quarantine
         self._marks: dict[int, Place] = {}  # by seq, of what was read and not acknowledged
         self._oldest: tuple[Place, float] | None = None
-        self._place = self._find_start()
+        self._place = self._ahead = self._find_start()
+        self._torn = False  # something is missing between `_ahead` and what came before it
         if self._place.done != cursor.mark.done:
             cursor.store(cursor.mark._replace(done=self._place.done))
 
@@ -102,6 +94,10 @@ class Consumer:
     def waiting(self) -> bool:
         """Return whether `read` would find something; as `n_waiting`."""
         return self.n_waiting() > 0
+
+    def n_unseen(self) -> int:
+        """Return how many batches `read_ahead` has not come to; as `n_waiting`."""
+        return self._log.tip.totals.batches - max(self._ahead, self._place).done.batches
 
     def needs(self) -> int | None:
         """Return the base of the oldest segment that is needed, None if none is; as `n_waiting`."""
@@ -142,7 +138,32 @@ class Consumer:
         """
         with self._log.lock:
             start = self._place
-        reading = _Reading(start, self._quarantine)
+        reading = self._read(Reading(start, self._quarantine), batches, rows, size)
+        with self._log.lock:
+            if self._place == start:
+                self._place = reading.start
+                self._marks = reading.marks
+        return reading.batches
+
+    def read_ahead(self, *, batches: int, rows: int, size: int) -> list[tuple[Batch, bool]]:
+        """
+        Return what comes behind all that this returned before, acknowledged or not.
+
+        With each batch comes whether nothing is missing between it and the one before it. The
+        limits and errors are those of `read`.
+        """
+        with self._log.lock:
+            start = max(self._ahead, self._place)
+        reading = Reading(start, self._quarantine, torn=self._torn)
+        self._read(reading, batches, rows, size)
+        self._torn = reading.torn
+        found = reading.batches
+        with self._log.lock:
+            self._ahead = reading.marks[found[-1].seq] if found else reading.start
+        return list(zip(found, reading.whole, strict=True))
+
+    def _read(self, reading: Reading, batches: int, rows: int, size: int) -> Reading:
+        start = reading.start
         for segment, found in self._log.scan(start.base, start.offset, verify=True):
             if isinstance(found, Good) and found.header.kind == fmt.DATA:
                 header = found.header
@@ -154,11 +175,7 @@ class Consumer:
                 if reading.batches and full:
                     break
             reading.take(segment, found)
-        with self._log.lock:
-            if self._place == start:
-                self._place = reading.start
-                self._marks = reading.marks
-        return reading.batches
+        return reading
 
     # -- acknowledge ---------------------------------------------------------------
 
@@ -207,70 +224,6 @@ class Consumer:
                     break
                 place = Place(segment.base, found.end, found.header.after)
         return place
-
-
-class _Reading:
-    """
-    What one `read` collects.
-
-    Attributes:
-        start: The place from which the next read of the same batches can begin.
-        marks: By seq of each batch, the place behind it and what follows undelivered.
-    """
-
-    def __init__(self, start: Place, quarantine: Quarantine) -> None:
-        self.batches: list[Batch] = []
-        self.marks: dict[int, Place] = {}
-        self.start = start
-        self.rows = 0
-        self.bytes = 0
-        self._done = start.done
-        self._bad: list[tuple[Segment, Bad]] = []
-        self._quarantine = quarantine
-
-    def take(self, segment: Segment, found: Good | Bad | End) -> None:
-        """Take the next thing in the log."""
-        if isinstance(found, Bad):
-            self._bad.append((segment, found))
-            return
-        if isinstance(found, End):
-            self._settle(segment, found.offset, found.totals)
-            self._move(Place(segment.base, found.offset, found.totals))
-            return
-        header = found.header
-        self._settle(segment, found.offset, header.before)
-        if header.kind == fmt.DATA:
-            assert found.body is not None
-            try:
-                batch = fmt.decode(header, found.body)
-            except (pa.ArrowException, OSError, ValueError):
-                self._bad.append((segment, Bad(found.offset, found.end, header)))
-                return
-            self.batches.append(batch)
-            self.marks[header.seq] = Place(segment.base, found.end, header.after)
-        self._done = header.after
-        if header.kind == fmt.STATE:
-            self._move(Place(segment.base, found.end, header.after))
-
-    def _move(self, place: Place) -> None:
-        """Pass something that is delivered to nobody."""
-        if self.batches:
-            self.marks[self.batches[-1].seq] = place
-        else:
-            self.start = place
-
-    def _settle(self, segment: Segment, offset: int, before: Totals) -> None:
-        """Report what is damaged or missing between the last record and this place."""
-        lost = (self._done, before)
-        for i, (where, bad) in enumerate(self._bad):
-            self._quarantine.record(where, bad, lost if i == 0 else (before, before))
-        if not self._bad and before.batches > self._done.batches:
-            note = "records before this place are not there"
-            batches, rows = before.batches - self._done.batches, before.rows - self._done.rows
-            name = f"seg/{segment.path.name}"
-            self._quarantine.report(Damage("missing", name, offset, 0, batches, rows, note))
-        self._bad = []
-        self._done = before
 
 
 def batches_of(log: Log, poll: str, first_seq: int) -> Iterator[Batch]:

@@ -5,7 +5,8 @@ One record of the log: a batch, or only a state, with the collector's state afte
 
     header (116 bytes, little endian)
         4s  magic "A2R1"        B  version 1    B  kind: 1 data, 2 state
-        B   flags: 1 payload is zstd, 2 state is zstd, 4 last page of its poll
+        B   flags: 1 payload is zstd, 2 state is zstd, 4 last page of its poll,
+            8 first record of its poll with a payload
         x   H  bytes of poll id                xx
         I   offset in the segment where the group began that was synced at once
         I   rows                I  bytes of state, stored    I  ... decompressed
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 MAGIC = b"A2R1"
 VERSION = 1
 DATA, STATE = 1, 2
-ZSTD_PAYLOAD, ZSTD_STATE, LAST = 1, 2, 4
+ZSTD_PAYLOAD, ZSTD_STATE, LAST, FIRST = 1, 2, 4, 8
 
 HEADER = struct.Struct("<4sBBBxHxxIIIIIIQQ16sQQQQQII")
 MAX_STATE = 64 * 2**20
@@ -60,10 +61,11 @@ class Record:
     What a collector puts into the log.
 
     Attributes:
-        rows: n x k; None or no rows make a state record, which is delivered to nobody.
+        rows: n x k, n may be 0; None makes a state record, which is delivered to nobody.
         state: The collector's whole state after this record; opaque bytes.
         poll: Id of the poll, at most 65,535 bytes.
         last: Whether this is the last page of its poll.
+        first: Whether no earlier record of the poll has rows.
         hold: Lowest seq that must stay readable by `Spool.poll` while this record's
             state is the newest; None holds nothing.
     """
@@ -72,6 +74,7 @@ class Record:
     state: bytes
     poll: str = ""
     last: bool = False
+    first: bool = False
     hold: int | None = None
 
 
@@ -221,7 +224,7 @@ def encode(record: Record, *, plain: bool = False) -> Body:
     Raises:
         SpoolFailed: The state, the poll id or the rows are beyond the format's limits.
     """
-    rows = record.rows if record.rows is not None and record.rows.num_rows else None
+    rows = record.rows
     poll = record.poll.encode()
     ipc = pa.py_buffer(b"") if rows is None else _to_ipc(rows)
     if len(record.state) > MAX_STATE or ipc.size > MAX_PAYLOAD or len(poll) > 0xFFFF:
@@ -231,7 +234,12 @@ def encode(record: Record, *, plain: bool = False) -> Body:
         )
     state, state_zstd = _compress(pa.py_buffer(record.state))
     payload, payload_zstd = (ipc.to_pybytes(), False) if plain else _compress(ipc)
-    flags = payload_zstd * ZSTD_PAYLOAD | state_zstd * ZSTD_STATE | record.last * LAST
+    flags = (
+        payload_zstd * ZSTD_PAYLOAD
+        | state_zstd * ZSTD_STATE
+        | record.last * LAST
+        | record.first * FIRST
+    )
     parts = (poll, state, payload)
     return Body(
         kind=STATE if rows is None else DATA,
@@ -285,6 +293,7 @@ def decode(header: Header, body: bytes) -> Batch:
         rows=rows,
         poll=poll_of(header, body),
         last=bool(header.flags & LAST),
+        first=bool(header.flags & FIRST),
     )
 
 

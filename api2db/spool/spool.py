@@ -27,7 +27,7 @@ Invariants:
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from api2db.core.errors import SpoolFailed
@@ -177,30 +177,32 @@ class Spool:
 
     # -- read and acknowledge ------------------------------------------------------
 
-    def wait(self, stream: str, stop: threading.Event, timeout: float) -> bool:
+    def wait(
+        self, stream: str, stop: threading.Event, timeout: float, *, ahead: bool = False
+    ) -> bool:
         """
         Block until something waits for *stream*, *stop* is set and `wake` called, or the end.
 
         Args:
             timeout: Seconds.
+            ahead: Only what `read_ahead` has not yet returned counts.
 
         Returns:
             Whether something waits.
         """
         consumer = self._consumers[stream]
+        count = consumer.n_unseen if ahead else consumer.n_waiting
         with self._log.lock:
-            if consumer.waiting():
+            if count() > 0:
                 return True
             consumer.ready.clear()
         if stop.is_set() or self._closed:
             return False
         self._clock.wait(consumer.ready, timeout)
         with self._log.lock:
-            return consumer.waiting()
+            return count() > 0
 
-    def gather(
-        self, stream: str, stop: threading.Event, *, batches: int, timeout: float
-    ) -> None:
+    def gather(self, stream: str, stop: threading.Event, *, batches: int, timeout: float) -> None:
         """
         Block while more is about to come, so that it can be read at one go.
 
@@ -241,11 +243,30 @@ class Spool:
         Raises:
             SpoolFailed: The disk cannot be read.
         """
-        try:
+        with self._readable():
             return self._consumers[stream].read(batches=batches, rows=rows, size=bytes)
-        except OSError as exc:
-            where = f"cannot read the log in {self._folder}: {exc}"
-            raise SpoolFailed(where, hint="check the disk; nothing was removed") from exc
+
+    def read_ahead(
+        self,
+        stream: str,
+        *,
+        batches: int = 16,
+        rows: int = 100_000,
+        bytes: int = 32 * 2**20,
+    ) -> list[tuple[Batch, bool]]:
+        """
+        Return what *stream* was not yet given by this, acknowledged or not; [] if nothing.
+
+        With each batch comes whether nothing is missing between it and the one before it.
+        Limits and errors are those of `read`.
+        """
+        with self._readable():
+            return self._consumers[stream].read_ahead(batches=batches, rows=rows, size=bytes)
+
+    def unseen(self, stream: str) -> int:
+        """Return how many batches `read_ahead` has not yet come to. Any thread."""
+        with self._log.lock:
+            return self._consumers[stream].n_unseen()
 
     def ack(self, stream: str, seq: int) -> None:
         """
@@ -284,8 +305,13 @@ class Spool:
         Raises:
             SpoolFailed: The disk cannot be read.
         """
-        try:
+        with self._readable():
             yield from batches_of(self._log, poll, first_seq)
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as exc:
             where = f"cannot read the log in {self._folder}: {exc}"
             raise SpoolFailed(where, hint="check the disk; nothing was removed") from exc

@@ -31,8 +31,14 @@ class Watchdog:
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def guard(self, name: str, timeout: float, interrupt: Callable[[], None]) -> Iterator[None]:
-        """Call *interrupt*, once, if the block takes longer than *timeout* seconds."""
+    def guard(
+        self, name: str, timeout: float, interrupt: Callable[[], None]
+    ) -> Iterator[Callable[[], None]]:
+        """
+        Call *interrupt*, once, if the block takes longer than *timeout* seconds.
+
+        The block is given a function that it calls to have the whole time again.
+        """
         with self._changed:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
@@ -42,8 +48,14 @@ class Watchdog:
             self._armed[ticket] = (time.monotonic() + timeout, name, interrupt)
             if len(self._armed) == 1:
                 self._changed.notify()
+
+        def renew() -> None:
+            with self._changed:
+                if ticket in self._armed:
+                    self._armed[ticket] = (time.monotonic() + timeout, name, interrupt)
+
         try:
-            yield
+            yield renew
         finally:
             with self._changed:
                 self._armed.pop(ticket, None)

@@ -25,11 +25,12 @@ from api2db.stream.progress import Progress, State
 from api2db.stream.refused import Refused
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from contextlib import AbstractContextManager
 
     from api2db.core.batch import Batch, DeadRow
     from api2db.files.dead_letter import DeadLetters
-    from api2db.sink.base import Sink
+    from api2db.sink.base import Landed, Sink
     from api2db.stream.backlog import Backlog
     from api2db.stream.watchdog import Watchdog
 
@@ -145,7 +146,7 @@ class Worker:
     def _attempt(self) -> None:
         """Try once to land what waits; on failure, wait before the next attempt."""
         try:
-            with self._guard():
+            with self._guard() as self._renew:
                 self._connect()
                 self._land()
         except SinkRejected as exc:
@@ -159,7 +160,7 @@ class Worker:
             logger.exception("unexpected_error", extra={"stream": self.name})
             self._retry(SinkUnknown(f"{type(exc).__name__}: {exc}"))
 
-    def _guard(self) -> AbstractContextManager[None]:
+    def _guard(self) -> AbstractContextManager[Callable[[], None]]:
         """Give a call on the sink `WRITE_TIMEOUT` seconds; then it is interrupted."""
         self.pulse.beat(WRITE_TIMEOUT)
         return self._watchdog.guard(self.name, WRITE_TIMEOUT, self._sink.interrupt)
@@ -176,9 +177,8 @@ class Worker:
             return
         self.progress.state = State.DELIVERING
         began = self._clock.monotonic()
-        alive = [self._refused.without(batch) for batch in batches]
         prunable = self._markers.prunable(batches)
-        landed = self._sink.write(alive, forget=prunable)
+        landed = self._write(batches, prunable)
         crash_point("worker.before_ack")
         self.backlog.done(batches)
         self._markers.landed(batches, prunable)
@@ -188,6 +188,9 @@ class Worker:
         self.progress.seconds += self._clock.monotonic() - began
         self._refused.landed(batches)
         self._group, self._bulk = GROUP.batches, True
+
+    def _write(self, batches: Sequence[Batch], forget: Collection[str]) -> Landed:
+        return self._sink.write([self._refused.without(b) for b in batches], forget=forget)
 
     def _read(self) -> list[Batch]:
         return self.backlog.read(self._group, bulk=self._bulk and self._group > 1)
@@ -307,9 +310,13 @@ class Worker:
             hint = "make room under the store; the rows wait"
             self._retry(SinkUnavailable(f"no dead letters: {exc}", hint=hint), ours=True)
 
+    def _waiting(self) -> Iterable[Batch]:
+        """Return what `_land` has tried to land."""
+        return self._read()
+
     def _find(self, error: SinkRejected) -> list[tuple[Batch, list[DeadRow]]]:
         found = []
-        for batch in self._read():
+        for batch in self._waiting():
             rows = list(error.rows.get(batch.id, ()))
             if not error.rows:
                 with self._guard():

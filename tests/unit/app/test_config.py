@@ -336,14 +336,13 @@ streams:
   c: { local: x, mode: replace }
   e: { url: sqlite:///x }
 collectors:
-  c: { every: 1, get: https://h/x, to: { e: { replace: true } } }
+  c: { every: 1, get: https://h/x, to: { e: {} } }
 stores: { s: {} }
 """
     found = mistakes(tmp_path, text)
     assert [line.split(":")[1] for line in found if "not supported yet" in line] == [
         "2",
         "3",
-        "6",
         "7",
     ]
 
@@ -359,9 +358,28 @@ def test_upsert_into_files(tmp_path: Path) -> None:
     """Files have no keys; a key that is no column cannot be one."""
     text = SMALL.replace("lite: }", "files: { upsert: a }, lite: { upsert: [a, z] } }")
     assert mistakes(tmp_path, text % "    columns: { a: int }") == [
-        "config.yaml:8: collectors.c.to.files.upsert: local files have no upsert; leave it out",
+        "config.yaml:8: collectors.c.to.files.upsert: local files have no upsert; the stream's"
+        " 'mode' decides",
         "config.yaml:8: collectors.c.to.lite.upsert: there is no column 'z' in 'columns'",
     ]
+
+
+def test_replace(tmp_path: Path) -> None:
+    """It goes with neither another way, nor `since`, nor files; it is no default."""
+    text = SMALL.replace("lite: }", "lite: { replace: true } }")
+    config = read(tmp_path, text % "")
+    assert config.collectors["c"].to["lite"].replace
+    assert not read(tmp_path, SMALL % "").collectors["c"].to["lite"].replace
+    for to, said in (
+        ("lite: { replace: true, upsert: a }", "lite: give either 'upsert' or 'replace'"),
+        ("files: { replace: true }", "files.replace: local files have no replace"),
+        ("lite: { replace: yes please }", "lite.replace"),
+    ):
+        (line,) = mistakes(tmp_path, SMALL.replace("lite: }", f"{to} }}") % "")
+        assert said in line
+    since = "    since: { field: a, param: b }"
+    (line,) = mistakes(tmp_path, text % since)
+    assert "lite.replace: with 'since' a poll has only what is new" in line
 
 
 @pytest.mark.parametrize(

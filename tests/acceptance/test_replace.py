@@ -1,0 +1,107 @@
+"""``replace: true`` through the installed command: the table is the last whole poll."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.acceptance.world import World, ended, thing, wait_for
+from tests.fixtures.api_server import ApiServer, Reply
+from tests.fixtures.postgres import Postgres, binaries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    """Run a private PostgreSQL."""
+    with Postgres(durable=False) as postgres:
+        yield postgres
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    """Set up a project with one collector that replaces."""
+    with ApiServer() as api:
+        if request.param == "sqlite":
+            world = World(tmp_path, api, "sqlite:///things.db")
+        elif binaries() is None:
+            pytest.skip("no PostgreSQL server here")
+        else:
+            postgres: Postgres = request.getfixturevalue("server")
+            world = World(tmp_path, api, postgres.create_database(f"r_{time.monotonic_ns()}"))
+        text = world.config.read_text()
+        text = text.replace("    since: { field: at, param: since }\n", "")
+        world.config.write_text(text.replace("db: {}", "db: { replace: true }"))
+        yield world
+
+
+def test_the_table_is_the_last_whole_poll(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A poll of pages takes the place of the one before, or does nothing until it is whole."""
+    feed = world.things
+    feed.rows = [thing(n) for n in range(1, 6)]
+    world.run("run", "--once", code=0)
+    assert world.landed() == Counter(range(1, 6))
+    feed.rows = [thing(n) for n in range(4, 9)]
+    world.run("run", "--once", code=0)
+    assert world.landed() == Counter(range(4, 9))
+
+    feed.rows = [thing(n) for n in range(10, 16)]
+    feed.bad = lambda page, good: Reply(status=500) if page == 2 else good
+    begun = time.monotonic()
+    told = world.run("run", "--once", code=1).stderr
+    assert time.monotonic() - begun < 30, "it waited for pages that cannot land"
+    assert "500" in told
+    assert world.landed() == Counter(range(4, 9))
+    feed.heal()
+    world.run("run", "--once", code=0)
+    assert world.landed() == Counter(range(10, 16))
+
+    feed.rows = [thing(n) for n in range(20, 26)]
+    for point in ("poller.after_put:2", "sink.mid_load:1", "sink.before_commit:1"):
+        monkeypatch.setenv("API2DB_CRASH", point)
+        world.run("run", "--once", code=-signal.SIGKILL)
+        assert world.landed() == Counter(range(10, 16)), point
+    monkeypatch.setenv("API2DB_CRASH", "sink.after_commit:1")
+    world.run("run", "--once", code=-signal.SIGKILL)
+    assert world.landed() == Counter(range(20, 26))
+    monkeypatch.delenv("API2DB_CRASH")
+    world.run("run", "--once", code=0)
+    assert world.landed() == Counter(range(20, 26))
+
+    feed.rows = []
+    world.run("run", "--once", code=0)
+    assert world.landed() == Counter()
+    assert world.dead() == []
+    world.status(healthy=True)
+
+
+def test_a_daemon_that_replaces(world: World) -> None:
+    """Poll after poll, the table follows the API, and never shows half of a poll."""
+    feed = world.things
+    feed.rows = [thing(n) for n in range(6)]
+    daemon = world.daemon()
+    try:
+        wait_for(lambda: world.landed() == Counter(range(6)), "six rows landed")
+        for start in range(10, 40, 10):
+            feed.rows = [thing(n) for n in range(start, start + 6)]
+            seen = set()
+
+            def there(start: int = start, seen: set[int] = seen) -> bool:
+                seen.add(world.landed().total())
+                return world.landed() == Counter(range(start, start + 6))
+
+            wait_for(there, f"the rows from {start} on landed")
+            assert seen == {6}
+        feed.rows = []
+        wait_for(lambda: world.landed() == Counter(), "the table is empty")
+    finally:
+        assert ended(daemon) == 0
