@@ -39,6 +39,8 @@ test: $(READY) servers  ## The tests; the last line says which targets were test
 soak: $(READY) servers  ## The long tests: KILLS=200 kills within FOR seconds, mutants, an outage
 	@$(PY) -m tests.fault.killloop --kills $(KILLS) $(if $(FOR),--seconds $(FOR))
 	@$(PY) -m tests.fault.killloop --kills 20 --without-markers
+	@$(PY) -m tests.fault.killloop --targets mariadb,mysql --kills $(KILLS) $(if $(FOR),--seconds $(FOR))
+	@$(PY) -m tests.fault.killloop --targets mariadb,mysql --kills 20 --without-markers
 	@$(PY) -m pytest -q -m soak --timeout 1000 --show-capture stdout
 
 lint: $(READY)  ## ruff, and the layers

@@ -28,7 +28,7 @@ from api2db.sink.sql import LEDGER, SqlSink
 from api2db.sink.table import Stale, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -102,23 +102,26 @@ class MysqlSink(MysqlTable, SqlSink):
         return [row[0] for row in found]
 
     def _insert_markers(self, rows: Mapping[str, int]) -> list[str]:
-        d = self.delivery
-        among = ", ".join(["%s"] * len(rows))
-        found = self._db.run(f"select batch_id from {LEDGER} where batch_id in ({among})", *rows)
-        there = {row[0] for row in found}
-        new = [marker for marker in rows if marker not in there]
-        if new:
-            into = "(batch_id, spool, collector, stream, n_rows)"
-            lists = ", ".join(["(%s, %s, %s, %s, %s)"] * len(new))
-            each = [(marker, d.spool, d.collector, d.stream, rows[marker]) for marker in new]
-            values = [value for row in each for value in row]
-            self._db.run(f"insert into {LEDGER} {into} values {lists}", *values)
-        return new
+        d, made = self.delivery, list[str]()
+        for some in _slices(list(rows)):
+            among = ", ".join(["%s"] * len(some))
+            ask = f"select batch_id from {LEDGER} where batch_id in ({among})"
+            there = {row[0] for row in self._db.run(ask, *some)}
+            new = [marker for marker in some if marker not in there]
+            if new:
+                into = "(batch_id, spool, collector, stream, n_rows)"
+                lists = ", ".join(["(%s, %s, %s, %s, %s)"] * len(new))
+                each = [(marker, d.spool, d.collector, d.stream, rows[marker]) for marker in new]
+                values = [value for row in each for value in row]
+                self._db.run(f"insert into {LEDGER} {into} values {lists}", *values)
+            made += new
+        return made
 
     def _unmark(self, markers: Sequence[str]) -> None:
-        among = ", ".join(["%s"] * len(markers))
-        where = f"batch_id in ({among}) and spool = %s"
-        self._db.run(f"delete from {LEDGER} where {where}", *markers, self.delivery.spool)
+        for some in _slices(markers):
+            among = ", ".join(["%s"] * len(some))
+            where = f"batch_id in ({among}) and spool = %s"
+            self._db.run(f"delete from {LEDGER} where {where}", *some, self.delivery.spool)
 
     # -- the transaction -----------------------------------------------------------
 
@@ -235,3 +238,9 @@ class MysqlSink(MysqlTable, SqlSink):
     def _translate(self, exc: Exception) -> SinkError:
         interrupted = self._connection is not None and self._connection.interrupted
         return translate(exc, interrupted=interrupted)
+
+
+def _slices(markers: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Yield *markers*, a thousand at a time: a statement has a largest size."""
+    for start in range(0, len(markers), 1000):
+        yield markers[start : start + 1000]

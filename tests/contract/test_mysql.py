@@ -394,6 +394,16 @@ def test_a_commit_survives_a_crash_of_the_server(kind: str) -> None:
         target.close()
 
 
+def test_thousands_of_markers(target: MysqlBackend) -> None:
+    """A load of many batches marks, finds and forgets each of them."""
+    sink = open_sink(target)
+    many = [batch([{"id": i}]) for i in range(2001)]
+    assert sink.write(many).rows == 2001
+    assert sink.write(many).repeated == {one.id for one in many}
+    sink.forget({one.id for one in many})
+    assert target.markers() == []
+
+
 # -- engines -------------------------------------------------------------------------------
 
 

@@ -1,10 +1,10 @@
 """
 Kill ``api2db run`` again and again, then count: 0 lost, 0 doubled, or exit 1.
 
-``python -m tests.fault.killloop --kills 200 [--seconds N] [--seed N]``
+``python -m tests.fault.killloop --kills 200 [--targets mariadb,mysql] [--seconds N] [--seed N]``
 
 Half of the kills strike at a named crash point (``API2DB_CRASH=point:n``), half are
-``kill -9`` at a random instant. Meanwhile PostgreSQL is stopped with ``-m immediate`` and
+``kill -9`` at a random instant. Meanwhile each database server is stopped as by a crash and
 started again, a proxy cuts connections around COMMIT, and the API answers with errors,
 broken bodies and refused cursors. Then everything is healed, the daemon drains, ends on
 SIGTERM with 0, runs once more with ``--once``, and the oracle reads the targets.
@@ -20,35 +20,27 @@ from __future__ import annotations
 import argparse
 import random
 import shutil
-import sqlite3
 import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.fault import oracle
 from tests.fault.paged_api import TOKEN
-from tests.fault.proxy import Proxy
-from tests.fault.world import (
-    CONFIG,
-    Api,
-    Daemon,
-    Outages,
-    Progress,
-    Targets,
-    crash_points,
-    free_port,
-    wait_until,
-)
-from tests.fixtures.postgres import Postgres
+from tests.fault.targets import TARGETS, Target
+from tests.fault.world import Api, Daemon, Progress, config, crash_points, progress, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 AFTER_COMMIT = ("sink.after_commit",)  # where a lost marker doubles rows for sure
 LIMIT = 6.0  # seconds that a life waits for its crash point
 RARE = {"spool.before_unlink": 8}  # passed once a segment: only with --pad in such a time
 ELSEWHERE = {"worker.after_dead_letter"}  # nothing here is refused: see test_start_and_end
+DEFAULT = ("postgresql", "sqlite", "parquet")
 IDLE_LIVES = 6  # lives in a row without progress that fail the loop
 
 
@@ -74,9 +66,9 @@ class Tally:
 class Points:
     """Which crash point comes next, and at which passing of it."""
 
-    def __init__(self, names: list[str], rng: random.Random) -> None:
+    def __init__(self, names: list[str], rng: random.Random, most: int) -> None:
         self._rng = rng
-        self._most = {name: 1 if name in RARE else 12 for name in names}
+        self._most = {name: 1 if name in RARE else most for name in names}
         self._queue: list[str] = []
         self.missed: Counter[str] = Counter()
 
@@ -101,7 +93,14 @@ class KillLoop:
     """One run of the loop in a folder of its own."""
 
     def __init__(
-        self, folder: Path, seed: int, *, rate: float = 150.0, pad: int = 0, markers: bool = True
+        self,
+        folder: Path,
+        seed: int,
+        *,
+        targets: Sequence[str] = DEFAULT,
+        rate: float = 150.0,
+        pad: int = 0,
+        markers: bool = True,
     ) -> None:
         self.folder = folder
         self.rng = random.Random(seed)
@@ -111,28 +110,19 @@ class KillLoop:
         names = [name for name in names if name not in ELSEWHERE]
         if not markers:
             names = [name for name in names if name in AFTER_COMMIT]
-        self.points = Points(names, self.rng)
-        self.postgres = Postgres()
-        self.postgres.start()
+        self.points = Points(names, self.rng, 12 if markers else 3)
         self.api = Api(seed, rate, pad)
-        self.proxy = Proxy(self.postgres.port, seed)
-        self.outages = Outages(self.postgres, seed)
-        self.targets = Targets(folder, self.postgres.dsn)
-        self.daemon = Daemon(folder, self._environment())
-        (folder / "config.yaml").write_text(
-            CONFIG.format(api=self.api.url, status_port=free_port())
-        )
-
-    def _environment(self) -> dict[str, str]:
-        through = self.postgres.dsn.replace(f":{self.postgres.port}/", f":{self.proxy.port}/")
-        if through == self.postgres.dsn:
-            raise RuntimeError("the DSN does not show the port: the proxy would be left out")
-        return {"PG_DSN": through, "API_TOKEN": TOKEN}
+        self.targets: list[Target] = []
+        for name in targets:
+            self.targets.append(TARGETS[name](folder, seed))
+        self.daemon = Daemon(folder, {"API_TOKEN": TOKEN})
+        (folder / "config.yaml").write_text(config(self.targets, self.api.url))
 
     def run(self, kills: int, seconds: float) -> None:
         """Kill until *kills* lives have ended so, or *seconds* are over."""
         deadline = time.monotonic() + seconds
-        self.outages.start()
+        for target in self.targets:
+            target.sabotage()
         while self.tally.kills < kills and time.monotonic() < deadline:
             if self.tally.idle_in_a_row >= IDLE_LIVES:
                 self.tally.faults.append(f"{IDLE_LIVES} lives in a row made no progress")
@@ -145,7 +135,7 @@ class KillLoop:
         tally.lives += 1
         if self.rng.random() < 0.3:
             self.api.control(refuse=True)
-        before = self.targets.progress(self.api)
+        before = self._progress()
         named = tally.named.total() <= tally.random
         spec = self.points.next() if named or not self.markers else None
         self.daemon.start(f"life {tally.lives} {spec or 'random'}", spec)
@@ -159,7 +149,11 @@ class KillLoop:
         if tally.lives % 20 == 0:
             print(f"{tally.lives} lives, {tally.kills} kills", flush=True)
         if not self.markers:
-            self._delete_markers()
+            for target in self.targets:
+                target.delete_markers()
+
+    def _progress(self) -> Progress:
+        return progress(self.api, self.folder, self.targets)
 
     def _end_at(self, spec: str) -> None:
         limit = LIMIT * RARE.get(spec.partition(":")[0], 1)
@@ -211,40 +205,29 @@ class KillLoop:
 
     def _note_progress(self, before: Progress) -> None:
         tally = self.tally
-        if self.targets.progress(self.api).since(before):
+        if self._progress().since(before):
             tally.worst_idle = max(tally.worst_idle, tally.idle_in_a_row)
             tally.idle_in_a_row = 0
         else:
             tally.idle += 1
             tally.idle_in_a_row += 1
 
-    def _delete_markers(self) -> None:
-        import psycopg
-
-        with (
-            suppress(psycopg.Error),
-            psycopg.connect(self.postgres.dsn, connect_timeout=2) as connection,
-        ):
-            connection.execute("delete from _api2db_batches")
-        with suppress(sqlite3.Error), closing(sqlite3.connect(self.targets.sqlite)) as lite, lite:
-            lite.execute("delete from _api2db_batches")
-
     def settle(self, timeout: float) -> None:
         """Heal everything, let the daemon drain, end it with SIGTERM, and run it once more."""
-        self.outages.heal()
-        self.proxy.cutting = False
+        for target in self.targets:
+            target.heal()
         self.api.control(faults=False, produce=False)
         self.daemon.start("drain")
         stats = self.api.stats()
-        events, versions = stats["events"], stats["versions"]
 
         def drained() -> bool:
-            landed = self.targets.landed()
-            least = min(landed[0], landed[2], landed[4])
-            return bool(least >= events and min(landed[1], landed[3]) >= versions)
+            return all(
+                events >= stats["events"] and (versions is None or versions >= stats["versions"])
+                for events, versions in self._progress().landed
+            )
 
         if not wait_until(drained, timeout, step=0.5):
-            self._fault(f"not drained after {timeout:g} s: {self.targets.landed()} of {stats}")
+            self._fault(f"not drained after {timeout:g} s: {self._progress().landed} of {stats}")
         if (code := self.daemon.terminate(30)) != 0:
             self._fault(f"SIGTERM after the drain gave exit code {code}")
         if (code := self.daemon.once(120)) != 0:
@@ -252,9 +235,7 @@ class KillLoop:
 
     def verdicts(self) -> list[oracle.Verdict]:
         """Let the oracle judge every target."""
-        return oracle.judge_all(
-            self.api.ledger(), self.postgres.dsn, self.targets.sqlite, self.targets.shards
-        )
+        return oracle.judge_all(self.api.ledger(), self.targets)
 
     def dead_letters(self) -> int:
         """Count the files of dead rows; there is no bad row, so there must be none."""
@@ -266,12 +247,9 @@ class KillLoop:
     def close(self) -> None:
         """End every process."""
         self.daemon.close()
-        with suppress(RuntimeError):
-            if self.outages.is_alive():
-                self.outages.heal()
-        self.proxy.close()
+        for target in self.targets:
+            target.close()
         self.api.close()
-        self.postgres.destroy()
 
 
 def report(loop: KillLoop, verdicts: list[oracle.Verdict], seconds: float) -> bool:
@@ -282,12 +260,13 @@ def report(loop: KillLoop, verdicts: list[oracle.Verdict], seconds: float) -> bo
     if never := sorted(n for n, m in loop.points.missed.items() if m and not tally.named[n]):
         print("points never passed:", ", ".join(never))
     print(f"lives without progress: {tally.idle} (longest row {tally.worst_idle})")
-    print(
-        f"outages={loop.outages.count} commits={loop.proxy.commits} cuts={loop.proxy.cuts} "
-        f"api={stats['served']} faults={stats['faults']}"
-    )
+    print(f"api={stats['served']} faults={stats['faults']}")
+    foreign = []
+    for target in loop.targets:
+        if told := target.told():
+            print(f"{target.name}: {told}")
+        foreign += [f"{target.name}: {name}" for name in target.foreign()]
     dead = loop.dead_letters()
-    foreign = oracle.foreign_objects(loop.postgres.dsn)
     for verdict in verdicts:
         print(verdict)
     for fault in tally.faults:
@@ -295,7 +274,7 @@ def report(loop: KillLoop, verdicts: list[oracle.Verdict], seconds: float) -> bo
     if dead:
         print(f"FAULT {dead} files in STORE/dead_letter")
     if foreign:
-        print("FAULT unasked-for objects in PostgreSQL:", ", ".join(foreign))
+        print("FAULT unasked-for objects:", ", ".join(foreign))
     lost = sum(v.lost for v in verdicts)
     doubled = sum(v.doubled for v in verdicts)
     print(f"{tally.kills} kills in {seconds:.0f} s: {lost} lost, {doubled} doubled")
@@ -306,6 +285,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the loop; 0 when nothing is lost or doubled (the control: when something is)."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").strip().split("\n")[0])
     parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--targets", default=",".join(DEFAULT), help=f"of {', '.join(TARGETS)}")
     parser.add_argument("--seconds", type=float, default=3600.0, help="stop killing after")
     parser.add_argument("--drain", type=float, default=90.0, help="seconds allowed to drain")
     parser.add_argument("--seed", type=int, default=None)
@@ -314,11 +294,21 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--without-markers", action="store_true", help="the control")
     parser.add_argument("--keep", action="store_true", help="keep the folder, also if clean")
     args = parser.parse_args(argv)
+    names = [name for name in args.targets.split(",") if TARGETS[name].available()]
+    if left_out := set(args.targets.split(",")) - set(names):
+        print(f"NOT RUN, for there is no server: {', '.join(sorted(left_out))}", flush=True)
     seed = args.seed if args.seed is not None else random.SystemRandom().randrange(2**31)
     folder = Path(tempfile.mkdtemp(prefix="api2db-kill-"))
     print(f"seed={seed} folder={folder}", flush=True)
     started = time.monotonic()
-    loop = KillLoop(folder, seed, rate=args.rate, pad=args.pad, markers=not args.without_markers)
+    loop = KillLoop(
+        folder,
+        seed,
+        targets=names,
+        rate=args.rate,
+        pad=args.pad,
+        markers=not args.without_markers,
+    )
     try:
         loop.run(args.kills, args.seconds)
         loop.settle(args.drain)

@@ -1,8 +1,8 @@
 """
 The judge of the kill loop: what is in the targets against what the API holds.
 
-It knows nothing of the package that it judges: it reads PostgreSQL with psycopg, SQLite
-with sqlite3 and the shards with pyarrow, brings both sides to plain values and counts.
+It knows nothing of the package that it judges: `targets` reads each target by its own client;
+both sides are brought to plain values and counted.
 
 A row is *lost* when the target has fewer copies than the API, *doubled* when it has more,
 *wrong* when the copy differs in a value (for the upserted resource: also when it is not
@@ -12,7 +12,6 @@ the newest version), *alien* when the API never had it.
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,8 +19,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping
+
+    from tests.fault.targets import Target
 
 EVENT_COLUMNS = ("id", "updated_at", "kind", "amount", "quantity", "paid", "details", "note", "pad")
 STATE_COLUMNS = ("id", "version", "updated", "label", "score", "open")
@@ -119,59 +119,13 @@ def _judge_key(
         verdict.examples.append(f"id {key}: API has {dict(want)}, target has {dict(have)}")
 
 
-def postgres_rows(dsn: str, table: str) -> Iterator[dict[str, Any]]:
-    """Read every row of *table* as the server's own types."""
-    import psycopg
-    from psycopg.rows import dict_row
-    from psycopg.sql import SQL, Identifier
-
-    with psycopg.connect(dsn) as connection, connection.cursor(row_factory=dict_row) as cursor:
-        cursor.execute(SQL("select * from {}").format(Identifier(table)))
-        yield from cursor
-
-
-def sqlite_rows(path: Path, table: str) -> Iterator[dict[str, Any]]:
-    """Read every row of *table* as SQLite stores it."""
-    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-    try:
-        connection.row_factory = sqlite3.Row
-        for row in connection.execute(f'select * from "{table}"'):
-            yield dict(row)
-    finally:
-        connection.close()
-
-
-def parquet_rows(folder: Path) -> Iterator[dict[str, Any]]:
-    """Read every shard by itself: each may have columns and types of its own."""
-    import pyarrow.parquet as pq
-
-    for shard in sorted(folder.glob("*.parquet")):
-        yield from pq.read_table(shard, partitioning=None).to_pylist()
-
-
-def judge_all(ledger: Mapping[str, Any], dsn: str, sqlite: Path, shards: Path) -> list[Verdict]:
+def judge_all(ledger: Mapping[str, Any], targets: Iterable[Target]) -> list[Verdict]:
     """Judge every table of every target of the kill loop."""
-    events, states = ledger["events"], ledger["state"]
-    return [
-        judge("postgresql events", events, postgres_rows(dsn, "events"), EVENT_COLUMNS),
-        judge("sqlite events", events, sqlite_rows(sqlite, "events"), EVENT_COLUMNS),
-        judge("parquet events", events, parquet_rows(shards), EVENT_COLUMNS),
-        judge("postgresql state", states, postgres_rows(dsn, "state"), STATE_COLUMNS),
-        judge("sqlite state", states, sqlite_rows(sqlite, "state"), STATE_COLUMNS),
-    ]
-
-
-def foreign_objects(dsn: str) -> list[str]:
-    """Name every relation and trigger in PostgreSQL that nobody asked for."""
-    import psycopg
-
-    with psycopg.connect(dsn) as connection:
-        tables = connection.execute(
-            "select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace"
-            " where n.nspname = 'public' and c.relkind in ('r', 'v', 'm', 'S', 'f', 'p')"
-            " and c.relname not in ('events', 'state', '_api2db_batches')"
-        ).fetchall()
-        triggers = connection.execute(
-            "select tgname from pg_trigger where not tgisinternal"
-        ).fetchall()
-    return [str(name) for (name,) in tables + triggers]
+    verdicts = []
+    for target in targets:
+        events = target.rows("events")
+        verdicts.append(judge(f"{target.name} events", ledger["events"], events, EVENT_COLUMNS))
+        if target.upserts:
+            state = target.rows("state")
+            verdicts.append(judge(f"{target.name} state", ledger["state"], state, STATE_COLUMNS))
+    return verdicts

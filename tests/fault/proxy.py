@@ -1,4 +1,4 @@
-"""A TCP proxy before PostgreSQL that cuts connections around COMMIT."""
+"""A TCP proxy before a database server that cuts connections around COMMIT."""
 
 from __future__ import annotations
 
@@ -64,20 +64,44 @@ class Frontend:
         return message, message[5:].strip(b"\x00 ;").lower().startswith(b"commit")
 
 
+class MysqlFrontend(Frontend):
+    """The same for a client of MariaDB or MySQL, without TLS: all but short queries passes."""
+
+    def feed(self, data: bytes) -> list[tuple[bytes, bool]]:
+        """See `Frontend.feed`."""
+        self._started = True  # the server speaks first
+        return super().feed(data)
+
+    def _message(self) -> tuple[bytes, bool] | None:
+        if len(self._buffer) < 4:
+            return None
+        size = int.from_bytes(self._buffer[:3], "little") + 4
+        if size > 32:
+            part, self._buffer = self._buffer[:size], self._buffer[size:]
+            self._left = size - len(part)
+            return part, False
+        if len(self._buffer) < size:
+            return None
+        message, self._buffer = self._buffer[:size], self._buffer[size:]
+        # Number 0 begins a command, 3 is a query; what a file holds has other numbers.
+        return message, message[3:].lower() == b"\x00\x03commit"
+
+
 class Proxy:
     """
-    Forwards a loopback port to PostgreSQL; every few COMMITs it cuts the connection.
+    Forwards a loopback port to a server; every few COMMITs it cuts the connection.
 
     Three cuts: ``answered`` (the server's answer is there and is thrown away: the commit
     has surely happened), ``sent`` (COMMIT was passed on, nobody waits), ``unsent`` (the
     connection breaks before it). ``cuts`` counts each.
     """
 
-    def __init__(self, upstream_port: int, seed: int) -> None:
+    def __init__(self, upstream_port: int, seed: int, frontend: type[Frontend] = Frontend) -> None:
         self.cutting = True
         self.cuts = {"answered": 0, "sent": 0, "unsent": 0}
         self.commits = 0
         self._upstream = upstream_port
+        self._frontend = frontend
         self._rng = random.Random(seed)
         self._lock = threading.Lock()
         self._until_cut = self._rng.randint(3, 12)
@@ -112,7 +136,7 @@ class Proxy:
         threading.Thread(
             target=_answers, args=(server, client, drop, answered), daemon=True
         ).start()
-        frontend = Frontend()
+        frontend = self._frontend()
         with contextlib.suppress(OSError):
             while data := client.recv(65536):
                 for piece, commit in frontend.feed(data):

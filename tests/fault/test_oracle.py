@@ -14,7 +14,7 @@ import pytest
 
 from tests.fault.oracle import EVENT_COLUMNS, STATE_COLUMNS, judge
 from tests.fault.paged_api import TOKEN, Events, Server, States, serve
-from tests.fault.proxy import Frontend, Proxy
+from tests.fault.proxy import Frontend, MysqlFrontend, Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -168,6 +168,34 @@ def test_a_commit_is_found_however_the_bytes_are_cut(size: int) -> None:
         + _message(b"S", b"")
     )
     frontend = Frontend()
+    pieces = [
+        piece
+        for start in range(0, len(stream), size)
+        for piece in frontend.feed(stream[start : start + size])
+    ]
+    assert b"".join(part for part, _ in pieces) == stream
+    assert sum(commit for _, commit in pieces) == 2
+
+
+def _packet(number: int, payload: bytes) -> bytes:
+    return len(payload).to_bytes(3, "little") + bytes([number]) + payload
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 4096])
+def test_a_commit_to_mysql_is_found_however_the_bytes_are_cut(size: int) -> None:
+    """Queries that are COMMIT are seen; a row of a file that says so is not one."""
+    stream = (
+        _packet(1, b"user" * 20)
+        + _packet(0, b"\x03begin")
+        + _packet(0, b"\x03load data local infile 'rows' into table `t`")
+        + _packet(2, b"\x03commit")
+        + _packet(3, _packet(0, b"\x03commit") * 50)
+        + _packet(4, b"")
+        + _packet(0, b"\x03commit")
+        + _packet(0, b"\x03COMMIT")
+        + _packet(0, b"\x03insert into t values ('commit')")
+    )
+    frontend = MysqlFrontend()
     pieces = [
         piece
         for start in range(0, len(stream), size)

@@ -1,14 +1,12 @@
-"""The things that a kill loop drives: an API process, a PostgreSQL, lives of the daemon."""
+"""The things that a kill loop drives: an API process, lives of the daemon; see `targets`."""
 
 from __future__ import annotations
 
 import json
 import os
-import random
 import re
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -20,7 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tests.fixtures.postgres import Postgres
+    from collections.abc import Sequence
+
+    from tests.fault.targets import Target
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = Path(sys.executable).with_name("api2db")
@@ -28,9 +28,7 @@ COMMAND = Path(sys.executable).with_name("api2db")
 CONFIG = """\
 status: {{ bind: "127.0.0.1:{status_port}" }}
 streams:
-  pg: {{ url: "${{PG_DSN}}" }}
-  lite: {{ url: "sqlite:///target.db" }}
-  files: {{ local: shards }}
+{streams}
 defaults: {{ every: 200ms, auth: {{ bearer: "${{API_TOKEN}}" }}, grace: 20s }}
 collectors:
   events:
@@ -38,14 +36,26 @@ collectors:
     pages: {{ cursor: meta.next, param: cursor }}
     rows: data
     since: {{ field: updated_at, param: since }}
-    to: {{ pg: {{ append: true }}, lite: {{}}, files: {{}} }}
+    to: {{ {events} }}
+"""
+#: With a target that has keys.
+STATE = """\
   state:
     get: {api}/state
     pages: {{ next: next }}
     rows: items
     since: {{ field: updated, param: since }}
-    to: {{ pg: {{ upsert: id }}, lite: {{ upsert: id }} }}
+    to: {{ {state} }}
 """
+
+
+def config(targets: Sequence[Target], api: str) -> str:
+    """Return a config.yaml in which every target gets the events, those with keys the state."""
+    streams = "\n".join(f"  {target.name}: {target.stream()}" for target in targets)
+    events = ", ".join(f"{target.name}: {{}}" for target in targets)
+    state = ", ".join(f"{target.name}: {{ upsert: id }}" for target in targets if target.upserts)
+    text = CONFIG.format(status_port=free_port(), streams=streams, api=api, events=events)
+    return text + (STATE.format(api=api, state=state) if state else "")
 
 
 def free_port() -> int:
@@ -180,7 +190,7 @@ class Progress:
 
     pages: int
     spool: tuple[tuple[str, int, int], ...]
-    landed: tuple[int, ...]
+    landed: tuple[tuple[int, int | None], ...]
 
     def since(self, before: Progress) -> bool:
         """Whether anything at all moved after *before*."""
@@ -189,111 +199,15 @@ class Progress:
         )
 
 
-class Targets:
-    """Quick counts of what has landed, read straight from the targets."""
-
-    def __init__(self, folder: Path, dsn: str) -> None:
-        self.dsn = dsn
-        self.sqlite = folder / "target.db"
-        self.shards = folder / "shards" / "events"
-        self._spool = folder / "STORE" / "spool"
-        self._rows_of: dict[Path, int] = {}
-        self._postgres = (0, 0)
-
-    def landed(self) -> tuple[int, ...]:
-        """
-        Count: events and sum of versions in PostgreSQL, the same in SQLite, events in shards.
-
-        A target that cannot be read now keeps its last count, or counts as 0.
-        """
-        return (*self._count_postgres(), *self._count_sqlite(), self._count_shards())
-
-    def progress(self, api: Api) -> Progress:
-        """Return how far everything has got."""
-        files = []
-        for path in sorted(self._spool.rglob("*")):
-            with suppress(FileNotFoundError):
-                stat = path.stat()
-                files.append((str(path), stat.st_size, stat.st_mtime_ns))
-        return Progress(api.stats()["pages"], tuple(files), self.landed())
-
-    def _count_postgres(self) -> tuple[int, int]:
-        import psycopg
-
-        try:
-            with psycopg.connect(self.dsn, connect_timeout=2) as connection:
-                self._postgres = _two_counts(
-                    lambda sql: connection.execute(sql).fetchone(),
-                    psycopg.errors.UndefinedTable,
-                    connection.rollback,
-                )
-        except psycopg.OperationalError:
-            pass
-        return self._postgres
-
-    def _count_sqlite(self) -> tuple[int, int]:
-        if not self.sqlite.exists():
-            return (0, 0)
-        connection = sqlite3.connect(f"file:{self.sqlite}?mode=ro", uri=True, timeout=10)
-        try:
-            return _two_counts(
-                lambda sql: connection.execute(sql).fetchone(), sqlite3.OperationalError
-            )
-        finally:
-            connection.close()
-
-    def _count_shards(self) -> int:
-        import pyarrow.parquet as pq
-
-        for path in self.shards.glob("*.parquet"):
-            if path not in self._rows_of:
-                self._rows_of[path] = pq.read_metadata(path).num_rows
-        return sum(self._rows_of.values())
-
-
-def _two_counts(
-    one: Any, missing: type[Exception], rollback: Any = lambda: None
-) -> tuple[int, int]:
-    counts = []
-    for sql in ("select count(*) from events", "select coalesce(sum(version), 0) from state"):
-        try:
-            counts.append(int(one(sql)[0]))
-        except missing:
-            rollback()
-            counts.append(0)
-    return counts[0], counts[1]
-
-
-class Outages(threading.Thread):
-    """Stops PostgreSQL with ``-m immediate`` every few seconds, and starts it again."""
-
-    def __init__(self, postgres: Postgres, seed: int) -> None:
-        super().__init__(daemon=True)
-        self._postgres = postgres
-        self._rng = random.Random(seed)
-        self._over = threading.Event()
-        self.count = 0
-        self.failure: BaseException | None = None
-
-    def run(self) -> None:
-        """Alternate between service and outage until `heal`."""
-        port = self._postgres.port
-        try:
-            while not self._over.wait(self._rng.uniform(4, 10)):
-                self._postgres.stop("immediate")
-                self.count += 1
-                self._over.wait(self._rng.uniform(0.3, 2.0))
-                self._postgres.start(port)
-        except BaseException as exc:
-            self.failure = exc
-            raise
-
-    def heal(self) -> None:
-        """Return when PostgreSQL serves again and will go on to."""
-        self._over.set()
-        self.join(60)
-        if self.failure is not None:
-            raise RuntimeError("PostgreSQL did not come back") from self.failure
+def progress(api: Api, folder: Path, targets: Sequence[Target]) -> Progress:
+    """Return how far everything has got."""
+    files = []
+    for path in sorted((folder / "STORE" / "spool").rglob("*")):
+        with suppress(FileNotFoundError):
+            stat = path.stat()
+            files.append((str(path), stat.st_size, stat.st_mtime_ns))
+    landed = tuple(target.landed() for target in targets)
+    return Progress(api.stats()["pages"], tuple(files), landed)
 
 
 def wait_until(condition: Any, timeout: float, step: float = 0.05) -> bool:
