@@ -89,6 +89,7 @@ class Server(Target):
     def __init__(self, folder: Path, seed: int) -> None:
         super().__init__(folder, seed)
         self.server = self.start()
+        seed += len(self.name)  # servers shall not fail in step
         self.proxy = Proxy(self.server.port, seed, self.frontend)
         self.outages = Outages(self.server, seed)
         self._landed = (0, 0)
