@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
@@ -175,12 +174,10 @@ class HttpSource(Source):
     def _body(self, request: Request, response: httpx2.Response) -> bytes:
         """Read the body of an open response, decompressed, up to the cap."""
         where = _where(request)
-        body = io.BytesIO()
-        for piece in self._client.pieces(response, where, self._max_bytes):
-            body.write(piece)
-        if not body.tell() and response.status_code != _NO_CONTENT:
+        body = b"".join(self._client.pieces(response, where, self._max_bytes))
+        if not body and response.status_code != _NO_CONTENT:
             raise FormError(f"{where}: the body is empty", hint="an API without rows sends []")
-        return body.getvalue()
+        return body
 
     def _wait(self, error: SourceUnavailable, tries: int) -> None:
         """Wait before the next try, or raise *error* if there is none."""
