@@ -14,6 +14,7 @@ that breaks off. `Replay` keeps a ledger of every version that it handed out who
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
 from bisect import bisect_left
@@ -194,10 +195,18 @@ class Handler(BaseHTTPRequestHandler):
         """Keep the terminal for the progress."""
 
 
+class _Server(ThreadingHTTPServer):
+    """Says nothing about clients that leave: giving up on a broken answer is their right."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 def serve(replay: Replay, token: str) -> ThreadingHTTPServer:
     """Serve *replay* on a free loopback port, in threads of this process."""
     handler = type("ReplayHandler", (Handler,), {"replay": replay, "token": token})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = _Server(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server

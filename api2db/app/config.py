@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import ValidationError
 
@@ -15,6 +13,7 @@ from api2db.app.interpolation import Interpolation
 from api2db.app.mistakes import at, mistakes, references, without
 from api2db.app.model import FOREIGN, AuthModel, CollectorModel, RootModel, StreamModel
 from api2db.app.quantity import duration
+from api2db.app.secret import secrets_of
 from api2db.app.settings import (
     CollectorConfig,
     ColumnConfig,
@@ -31,7 +30,7 @@ from api2db.ingest.auth import Auth
 from api2db.ingest.pages import Pages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -39,10 +38,6 @@ __all__ = ["CollectorConfig", "Config", "duration", "json_schema", "load"]
 
 #: Folder of Python functions, beside config.yaml.
 COLLECTORS = "collectors"
-#: Shorter texts would take ordinary words out of the log.
-SECRET_LENGTH = 4
-#: Headers and parameters whose values are secrets even where they are written out.
-_TELLTALE = re.compile(r"auth|cookie|key|passw|pwd|secret|signature|token", re.IGNORECASE)
 
 
 def load(path: Path, env: Mapping[str, str]) -> Config:
@@ -133,17 +128,6 @@ def _merge(shared: dict[str, Any], collector: dict[str, Any]) -> dict[str, Any]:
 
 def _settings(model: RootModel, path: Path, folder: Path, put_in: set[str]) -> Config:
     host, port = bind(model.status.bind)
-    auths = [collector.auth for collector in model.collectors.values() if collector.auth]
-    secrets = {*put_in, *(_auth(auth).value for auth in auths)}
-    secrets |= {password for url in _urls(model) for password in _passwords(url)}
-    secrets |= {
-        str(value)
-        for collector in model.collectors.values()
-        for name, value in (*collector.headers.items(), *collector.params.items())
-        if _TELLTALE.search(name)
-    }
-    if model.status.token:
-        secrets.add(model.status.token)
     streams = {name: _stream(name, stream, folder) for name, stream in model.streams.items()}
     return Config(
         path=path,
@@ -156,25 +140,8 @@ def _settings(model: RootModel, path: Path, folder: Path, put_in: set[str]) -> C
         },
         status=StatusConfig(host, port, model.status.token),
         grace=model.defaults.grace,
-        secrets=frozenset(s for s in secrets - _urls(model) if len(s) >= SECRET_LENGTH),
+        secrets=secrets_of(model, put_in),
     )
-
-
-def _urls(model: RootModel) -> set[str]:
-    streams = {stream.url for stream in model.streams.values() if stream.url}
-    sources = {url for c in model.collectors.values() for url in (c.get, c.sql) if url}
-    return streams | sources
-
-
-def _passwords(url: str) -> Iterator[str]:
-    """Yield the password in *url*, as it is written and as it is meant."""
-    parts = urlsplit(url)
-    if parts.password:
-        yield parts.password
-        yield unquote(parts.password)
-    for name, value in parse_qsl(parts.query):
-        if _TELLTALE.search(name):
-            yield value
 
 
 def _stream(name: str, stream: StreamModel, folder: Path) -> StreamConfig:

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from api2db.app.line import make_line
+from api2db.app.secret import Redactor
 from api2db.core.clock import Clock, SystemClock
 from api2db.core.ids import Timestamps
 from api2db.files.layout import Layout
@@ -34,12 +35,17 @@ class Daemon:
 
     Created, started and stopped by one thread, the main one. A second daemon on the same
     STORE cannot be created: `StoreLocked`.
+
+    Attributes:
+        lines: By collector.
+        hide: Takes the secrets of the configuration out of a text.
     """
 
     def __init__(self, config: Config, *, clock: Clock | None = None) -> None:
         self.config = config
         self.clock = clock or SystemClock()
         self.started_at = self.clock.now()
+        self.hide = Redactor(config.secrets)
         self.layout = Layout(config.store)
         self.lines: dict[str, Line] = {}
         self._polling = threading.Event()
@@ -57,6 +63,7 @@ class Daemon:
                     clock=self.clock,
                     stop=self._polling,
                     watchdog=self._watchdog,
+                    hide=self.hide,
                 )
         except BaseException:
             self.close()

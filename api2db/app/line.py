@@ -23,6 +23,7 @@ from api2db.stream.worker import Worker
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Callable
 
     from api2db.app.config import CollectorConfig, Config
     from api2db.core.clock import Clock
@@ -64,6 +65,7 @@ def make_line(
     clock: Clock,
     stop: threading.Event,
     watchdog: Watchdog,
+    hide: Callable[[str], str],
 ) -> Line:
     """
     Open a collector's spool and make its poller and workers; nothing is started.
@@ -82,12 +84,12 @@ def make_line(
         quota=collector.quota,
         beside=lambda: sum(worker.backlog.spilled.bytes for worker in workers.values()),
     )
-    dead_rows = DeadLetters(layout.dead_letter(name, FORM))
+    dead_rows = DeadLetters(layout.dead_letter(name, FORM), hide)
     dead = {FORM: dead_rows.count()}
     sinks = {stream: make_target(config, collector, stream, spool.id) for stream in collector.to}
     spilled = folders(layout.spilled(name), {stream: sink.name for stream, sink in sinks.items()})
     for stream, sink in sinks.items():
-        letters = DeadLetters(layout.dead_letter(name, stream))
+        letters = DeadLetters(layout.dead_letter(name, stream), hide)
         dead[stream] = letters.count()
         spill = Spill(spilled[stream], Origin(spool.id, name, stream))
         replace = collector.to[stream].replace
@@ -110,7 +112,7 @@ def make_line(
         max_pages=collector.max_pages,
         spool=spool,
         dead_rows=dead_rows,
-        dead_bodies=DeadBodies(layout.responses(name)),
+        dead_bodies=DeadBodies(layout.responses(name), hide),
         schedule=make_schedule(collector, clock),
         clock=clock,
         stop=stop,

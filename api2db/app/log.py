@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, TextIO
 
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
+from api2db.app.secret import Redactor
+
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from types import TracebackType
 
 #: Libraries that log each request or query.
 _CHATTY = ("httpx", "httpx2", "httpcore", "httpcore2", "uvicorn", "asyncio", "tzlocal")
+
+#: Takes out what `configure` was told of.
+_hide = Redactor(())
 
 
 def configure(
@@ -29,35 +35,44 @@ def configure(
     Args:
         secrets: Texts that appear nowhere, not even in a traceback.
     """
+    global _hide  # noqa: PLW0603 -- as global as the root logger that it belongs to
     out = stream or sys.stderr
     handler = logging.StreamHandler(out)
-    handler.setFormatter(_Redacting(_Text() if out.isatty() else _json(), secrets))
+    _hide = Redactor(secrets)
+    handler.setFormatter(_Redacting(_Text() if out.isatty() else _json(), _hide))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.captureWarnings(capture=True)
+    sys.excepthook = _crashed
+    threading.excepthook = lambda args: _crashed(args.exc_type, args.exc_value, args.exc_traceback)
 
 
-def redact(line: str, secrets: Collection[str]) -> str:
-    """Return *line* with each of *secrets* replaced by ``***``, longest first."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        line = line.replace(secret, "***")
-    return line
+def hidden(text: str) -> str:
+    """Return *text* without the secrets that `configure` was told of."""
+    return _hide(text)
 
 
 class _Redacting(logging.Formatter):
     """Takes the secrets out of the finished line, whatever part of it they came from."""
 
-    def __init__(self, lines: logging.Formatter, secrets: Collection[str]) -> None:
+    def __init__(self, lines: logging.Formatter, hide: Redactor) -> None:
         super().__init__()
         self._lines = lines
-        # JSON escapes what a secret may hold: quotes, backslashes, control characters.
-        escaped = {json.dumps(secret, ensure_ascii=False)[1:-1] for secret in secrets}
-        self._secrets = {secret for secret in escaped.union(secrets) if secret}
+        self._redact = hide
 
     def format(self, record: logging.LogRecord) -> str:
-        return redact(self._lines.format(record), self._secrets)
+        return self._redact(self._lines.format(record))
+
+
+def _crashed(
+    kind: type[BaseException], error: BaseException | None, trace: TracebackType | None
+) -> None:
+    """Log what nobody caught: the interpreter's own report would show secrets."""
+    if error is not None and not issubclass(kind, (KeyboardInterrupt, SystemExit)):
+        logging.getLogger(__name__).critical("crashed", exc_info=(kind, error, trace))
 
 
 def _json() -> JsonFormatter:

@@ -11,10 +11,16 @@ from prometheus_client.core import (
     SummaryMetricFamily,
 )
 from prometheus_client.exposition import generate_latest
+from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector, CollectorRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+#: The text format of Prometheus.
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+#: Kinds of errors; each has its number of retries from the start, so that rates are right.
+KINDS = ("transient", "data", "configuration", "unknown")
 
 #: metric -> (help, key in the snapshot) by shape.
 _COLLECTOR_COUNTERS = {
@@ -40,6 +46,7 @@ class Metrics(Collector):
         self._picture = picture
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
+        ProcessCollector(registry=self._registry)  # memory, CPU time and open files
 
     def text(self) -> bytes:
         """Return the metrics in the Prometheus text format, version 0.0.4."""
@@ -102,8 +109,8 @@ def _of_streams(collectors: Mapping[str, Any]) -> Iterator[Metric]:
     for where, picture in streams.items():
         wrote.add_metric(where, picture["writes"], picture["write_seconds"])
         dead.add_metric(where, picture["dead_rows"])
-        for name, count in picture["retries"].items():
-            retries.add_metric([*where, name], count)
+        for kind, count in {**dict.fromkeys(KINDS, 0), **picture["retries"]}.items():
+            retries.add_metric([*where, kind], count)
     for collector, state in collectors.items():
         dead.add_metric([collector, "_rows"], state["dead_rows"])
     yield from (wrote, retries, dead)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import html
+import base64
 import logging
 import secrets
 import socket
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlsplit
 
 import orjson
 import uvicorn
@@ -15,13 +16,16 @@ from starlette.applications import Starlette
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from api2db.app.metrics import Metrics
+from api2db.app.metrics import CONTENT_TYPE, Metrics
+from api2db.app.page import render
+from api2db.app.readiness import readiness
 from api2db.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from starlette.requests import Request
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +36,9 @@ class StatusServer:
 
     Args:
         picture: Returns a fresh snapshot; called in the server's thread.
-        token: Bearer token that every path but ``/healthz`` asks for; None asks for none.
+        token: What every path but ``/healthz`` asks for, as ``Authorization: Bearer TOKEN`` or,
+            from a browser, as the password of Basic; None asks for none, and answers only to
+            the names of this machine.
     """
 
     def __init__(
@@ -44,7 +50,7 @@ class StatusServer:
         self._socket = _listen(host, port)
         bound = self._socket.getsockname()
         self.url = f"http://{_literal(bound[0])}:{bound[1]}"
-        self._hosts = {"localhost", "127.0.0.1", "[::1]", _literal(bound[0]), host}
+        self._hosts = {"localhost", "127.0.0.1", "::1", bound[0], host.lower()}
         config = uvicorn.Config(
             self._application(),
             log_config=None,
@@ -72,61 +78,104 @@ class StatusServer:
             self._thread.join(1.0)
         self._socket.close()
 
-    def _application(self) -> Starlette:
-        return Starlette(
-            routes=[
-                Route("/healthz", lambda _: PlainTextResponse("ok\n")),
-                Route("/readyz", self._guarded(self._ready)),
-                Route("/metrics", self._guarded(self._prometheus)),
-                Route("/api/status", self._guarded(self._status)),
-                Route("/", self._guarded(self._page)),
-            ]
+    def _application(self) -> ASGIApp:
+        return _Hardened(
+            Starlette(
+                routes=[
+                    Route("/healthz", lambda _: PlainTextResponse("ok\n")),
+                    Route("/readyz", self._guarded(self._ready)),
+                    Route("/metrics", self._guarded(self._prometheus)),
+                    Route("/api/status", self._guarded(self._status)),
+                    Route("/", self._guarded(self._page)),
+                ]
+            )
         )
 
-    def _guarded(self, answer: Callable[[Request], Response]) -> Callable[[Request], Response]:
+    def _guarded(self, answer: Callable[[], Response]) -> Callable[[Request], Response]:
         """Let only the right host (against DNS rebinding) and the right token in."""
 
         def guard(request: Request) -> Response:
             if self._token is None:
-                name = request.headers.get("host", "").rsplit(":", 1)[0]
-                if name not in self._hosts:
-                    return PlainTextResponse("unknown host\n", 421)
-                return answer(request)
-            given = request.headers.get("authorization", "")
-            if secrets.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
-                return answer(request)
-            return PlainTextResponse("a bearer token is needed\n", 401)
+                if _host(request) in self._hosts:
+                    return answer()
+                return PlainTextResponse("unknown host\n", 421)
+            if _admits(request.headers.get("authorization", ""), self._token):
+                return answer()
+            ask = {"WWW-Authenticate": 'Basic realm="api2db: any user, the token", Bearer'}
+            return PlainTextResponse("the token is needed\n", 401, headers=ask)
 
         return guard
 
-    def _status(self, _request: Request) -> Response:
-        return Response(orjson.dumps(self._picture()), media_type="application/json")
+    def _status(self) -> Response:
+        return _json(self._picture())
 
-    def _prometheus(self, _request: Request) -> Response:
-        return Response(self._metrics.text(), media_type="text/plain; version=0.0.4")
+    def _prometheus(self) -> Response:
+        return Response(self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
-    def _ready(self, _request: Request) -> Response:
-        bad = list(_troubles(self._picture()))
-        if bad:
-            return PlainTextResponse("".join(f"{line}\n" for line in bad), 503)
-        return PlainTextResponse("ready\n")
+    def _ready(self) -> Response:
+        found = readiness(self._picture())
+        return _json(found, 200 if found["ready"] else 503)
 
-    def _page(self, _request: Request) -> Response:
-        return HTMLResponse(render(self._picture()))
+    def _page(self) -> Response:
+        nonce = secrets.token_urlsafe(16)
+        policy = (
+            f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}';"
+            " connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none';"
+            " frame-ancestors 'none'"
+        )
+        page = render(self._picture(), nonce)
+        return HTMLResponse(page, headers={"Content-Security-Policy": policy})
 
 
-def _troubles(picture: dict[str, Any]) -> list[str]:
-    """Return why the daemon is not ready: a failing collector, a stream that is late."""
-    found = []
-    for name, collector in picture["collectors"].items():
-        if collector["error"]:
-            found.append(f"{name}: {collector['error']}")
-        found += [
-            f"{name}/{stream}: oldest unsent batch is {state['oldest_unsent_seconds']:.0f} s old"
-            for stream, state in collector["streams"].items()
-            if state["late"]
-        ]
-    return found
+class _Hardened:
+    """Adds to every answer, errors included, what keeps a browser from misusing it."""
+
+    _HEADERS: ClassVar = {
+        b"cache-control": b"no-store",
+        b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
+        b"cross-origin-opener-policy": b"same-origin",
+        b"cross-origin-resource-policy": b"same-origin",
+        b"referrer-policy": b"no-referrer",
+        b"x-content-type-options": b"nosniff",
+        b"x-frame-options": b"DENY",
+    }
+
+    def __init__(self, inner: ASGIApp) -> None:
+        self._inner = inner
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def hardened(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                given = dict(message["headers"])
+                message["headers"] = list({**self._HEADERS, **given}.items())
+            await send(message)
+
+        await self._inner(scope, receive, hardened)
+
+
+def _json(value: object, status: int = 200) -> Response:
+    return Response(orjson.dumps(value) + b"\n", status, media_type="application/json")
+
+
+def _host(request: Request) -> str | None:
+    """Return the host that the client believes to talk to, without port and brackets."""
+    try:
+        return urlsplit(f"//{request.headers.get('host', '')}").hostname
+    except ValueError:
+        return None
+
+
+def _admits(authorization: str, token: str) -> bool:
+    """Return whether a header holds *token*: as Bearer, or as the password of Basic."""
+    scheme, _, given = authorization.partition(" ")
+    if scheme.lower() == "basic":  # what a browser sends
+        try:
+            given = base64.b64decode(given, validate=True).decode().partition(":")[2]
+        except ValueError:
+            return False
+    elif scheme.lower() != "bearer":
+        return False
+    return secrets.compare_digest(given.encode(), token.encode())
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -135,6 +184,7 @@ def _listen(host: str, port: int) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((host, port))
+        sock.listen()  # who comes before the thread runs waits for it
     except OSError as exc:
         sock.close()
         raise ConfigError(
@@ -146,52 +196,3 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _literal(address: str) -> str:
     return f"[{address}]" if ":" in address else address
-
-
-_STYLE = """
-:root { color-scheme: light dark; --line: #8884; --bad: #c22; --good: #2a7; }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
-h1 { font-size: 1.3rem; } h1 small { font-weight: normal; opacity: .7; }
-table { border-collapse: collapse; width: 100%; margin: 1rem 0 2rem; }
-th, td { text-align: left; padding: .35rem .7rem; border-bottom: 1px solid var(--line); }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
-.bad { color: var(--bad); } .good { color: var(--good); }
-.error { color: var(--bad); font-size: .9em; overflow-wrap: anywhere; }
-"""
-
-
-def render(picture: dict[str, Any]) -> str:
-    """Return the status page: one row per collector and stream, refreshed every 2 s."""
-    rows = "".join(_rows(name, state) for name, state in picture["collectors"].items())
-    mood = ("good", "all is well") if picture["healthy"] else ("bad", "needs attention")
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>api2db</title>'
-        '<meta name="viewport" content="width=device-width">'
-        f'<meta http-equiv="refresh" content="2"><style>{_STYLE}</style>'
-        f'<h1>api2db <small class="{mood[0]}">{mood[1]}</small></h1>'
-        "<table><tr><th>collector<th>stream<th>state<th class=n>collected<th class=n>landed"
-        "<th class=n>queued batches<th class=n>oldest, s<th class=n>dead rows</tr>"
-        f"{rows}</table></html>"
-    )
-
-
-def _rows(name: str, collector: dict[str, Any]) -> str:
-    mood = "good" if collector["state"] == "ok" else "bad"
-    lines = [
-        f"<tr><th>{html.escape(name)}<td><td class={mood}>{collector['state']}"
-        f"<td class=n>{collector['rows_collected']:,}<td><td><td>"
-        f"<td class=n>{collector['dead_rows']:,}</tr>" + _error(collector["error"])
-    ]
-    for stream, state in collector["streams"].items():
-        mood = "good" if state["healthy"] else "bad"
-        lines.append(
-            f"<tr><td><td>{html.escape(stream)}<td class={mood}>{state['state']}<td>"
-            f"<td class=n>{state['rows_landed']:,}<td class=n>{state['queued_batches']:,}"
-            f"<td class=n>{state['oldest_unsent_seconds']:.1f}"
-            f"<td class=n>{state['dead_rows']:,}</tr>" + _error(state["error"])
-        )
-    return "".join(lines)
-
-
-def _error(text: str) -> str:
-    return f"<tr><td><td colspan=7 class=error>{html.escape(text)}</tr>" if text else ""

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from api2db.app.daemon import Daemon
     from api2db.app.line import Line
-    from api2db.core.clock import Clock
 
 #: Raised when a key changes its meaning or goes.
 VERSION = 1
@@ -45,14 +44,14 @@ def snapshot(daemon: Daemon, *, running: bool, url: str | None = None) -> dict[s
 def _collector(line: Line, daemon: Daemon, now: float) -> dict[str, Any]:
     counts = line.poller.counts
     failing, due = counts.failing_since, counts.next_due
-    streams = {name: _stream(line, name, daemon.clock) for name in line.workers}
-    damage = [str(found) for found in line.spool.damage]
+    streams = {name: _stream(line, name, daemon) for name in line.workers}
+    damage = [daemon.hide(str(found)) for found in line.spool.damage]
     dead = line.dead[FORM] + counts.dead
     return {
         "healthy": not (counts.error or damage or dead)
         and all(stream["healthy"] for stream in streams.values()),
         "state": "failing" if counts.error else "ok",
-        "error": counts.error,
+        "error": daemon.hide(counts.error),
         "failing_for": None if failing is None else daemon.clock.monotonic() - failing,
         "last_poll_at": counts.last_poll_at,
         "last_result": counts.last_result,
@@ -76,8 +75,8 @@ def _removed(line: Line) -> dict[str, int]:
     return dict(waiting)
 
 
-def _stream(line: Line, name: str, clock: Clock) -> dict[str, Any]:
-    progress = line.workers[name].progress
+def _stream(line: Line, name: str, daemon: Daemon) -> dict[str, Any]:
+    clock, progress = daemon.clock, line.workers[name].progress
     spilled = line.workers[name].backlog.spilled
     depth = line.spool.depth(name)
     since = spilled.oldest_at or depth.oldest_at
@@ -90,7 +89,7 @@ def _stream(line: Line, name: str, clock: Clock) -> dict[str, Any]:
         "healthy": not (error or dead or late or spilled.batches or spilled.damaged),
         "late": late,
         "state": progress.state.value,
-        "error": error,
+        "error": daemon.hide(error),
         "attempt": progress.attempt,
         "retry_seconds": retry,
         "queued_batches": depth.batches,

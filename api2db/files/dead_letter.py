@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from api2db.files.atomic import atomic_write, make_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from api2db.core.batch import DeadRow
@@ -25,10 +25,14 @@ class DeadLetters:
 
     A file is written whole and renamed into place, so that a replay of the same batch
     replaces it and doubles nothing. Not thread-safe: one thread owns a folder.
+
+    Args:
+        hide: Takes secrets out of a reason; the rows stay as they are, to be sent again.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, hide: Callable[[str], str] = str) -> None:
         self._folder = folder
+        self._hide = hide
 
     def put(self, name: str, rows: Sequence[DeadRow], **origin: str | float) -> int:
         """
@@ -44,7 +48,12 @@ class DeadLetters:
         """
         lines = (
             json.dumps(
-                {**origin, "row": row.row, "reason": row.reason, "content": row.content},
+                {
+                    **origin,
+                    "row": row.row,
+                    "reason": self._hide(row.reason),
+                    "content": row.content,
+                },
                 ensure_ascii=False,
                 default=str,
             )
@@ -75,8 +84,9 @@ class DeadBodies:
     Named by content, so that an API that repeats its mistake fills nothing.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, hide: Callable[[str], str] = str) -> None:
         self._folder = folder
+        self._hide = hide
 
     def put(self, body: bytes, reason: str) -> Path:
         """
@@ -90,7 +100,8 @@ class DeadBodies:
         with atomic_write(path) as file:
             file.write(body[:BODY_BYTES])
         with atomic_write(path.with_suffix(".reason")) as file:
-            file.write(f"{reason}\n{len(body)} bytes\n".encode("utf-8", "backslashreplace"))
+            told = f"{self._hide(reason)}\n{len(body)} bytes\n"
+            file.write(told.encode("utf-8", "backslashreplace"))
         kept = sorted(self._folder.glob("*.body"), key=lambda p: p.stat().st_mtime_ns)
         for old in kept[:-BODIES]:
             old.with_suffix(".reason").unlink(missing_ok=True)

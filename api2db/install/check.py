@@ -49,21 +49,21 @@ def _connect(config: Config) -> Iterator[tuple[str, str]]:
 
     log.configure(config.secrets, level="ERROR")
     for name, collector in config.collectors.items():
-        yield f"collector {name}", _why(lambda c=collector: _ask(c), config)  # type: ignore[misc]
+        yield f"collector {name}", _why(lambda c=collector: _ask(c))  # type: ignore[misc]
         for stream in collector.to:
             yield (
                 f"stream {stream} for {name}",
-                _why(lambda c=collector, s=stream: _log_in(config, c, s), config),  # type: ignore[misc]
+                _why(lambda c=collector, s=stream: _log_in(config, c, s)),  # type: ignore[misc]
             )
 
 
-def _why(attempt: Callable[[], None], config: Config) -> str:
+def _why(attempt: Callable[[], None]) -> str:
     from api2db.app import log
 
     try:
         attempt()
     except Api2dbError as exc:
-        return log.redact(str(exc), config.secrets)
+        return log.hidden(str(exc))
     return ""
 
 

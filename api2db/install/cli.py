@@ -17,6 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 EXIT_FAILED = 1
 EXIT_CONFIG = 2
 EXIT_LOCKED = 75
+_EXITS = ((ConfigError, EXIT_CONFIG), (StoreLocked, EXIT_LOCKED))
 
 
 def common(command: F) -> F:
@@ -62,9 +63,7 @@ def _settle(ctx: click.Context, config: Path | None, as_json: bool) -> tuple[Pat
 )
 @common
 @click.pass_context
-def run(
-    ctx: click.Context, config: Path | None, as_json: bool, once: bool, timeout: str
-) -> None:
+def run(ctx: click.Context, config: Path | None, as_json: bool, once: bool, timeout: str) -> None:
     """Run the daemon in the foreground."""
     from api2db.app import signals
     from api2db.install import process
@@ -132,13 +131,10 @@ def main() -> None:
     except click.ClickException as exc:
         exc.show()
         code = exc.exit_code
-    except ConfigError as exc:
-        click.echo(str(exc), err=True)
-        code = EXIT_CONFIG
-    except StoreLocked as exc:
-        click.echo(f"api2db: {exc}", err=True)
-        code = EXIT_LOCKED
     except Api2dbError as exc:
-        click.echo(f"api2db: {exc}", err=True)
-        code = EXIT_FAILED
+        from api2db.app import log
+
+        place = "" if isinstance(exc, ConfigError) else "api2db: "
+        click.echo(log.hidden(f"{place}{exc}"), err=True)
+        code = next((code for kind, code in _EXITS if isinstance(exc, kind)), EXIT_FAILED)
     sys.exit(code if isinstance(code, int) else 0)

@@ -49,7 +49,7 @@ def preview(path: Path, name: str, *, as_json: bool) -> int:
             tables[stream] = f"-- rows go to {sink.place}"
     picture = _picture(built, tables)
     if as_json:
-        click.echo(json.dumps(picture, default=str))
+        _say(json.dumps(picture, default=str))
     else:
         _print(picture)
     return 0
@@ -79,13 +79,18 @@ def _picture(built: Built, tables: dict[str, str]) -> dict[str, Any]:
 
 
 def _print(picture: dict[str, Any]) -> None:
-    click.echo(f"{picture['rows']} rows on the first page")
+    _say(f"{picture['rows']} rows on the first page")
     width = max((len(name) for name in picture["columns"]), default=0)
     for name, kind in picture["columns"].items():
-        click.echo(f"  {name:<{width}}  {kind}")
+        _say(f"  {name:<{width}}  {kind}")
     for row in picture["sample"]:
-        click.echo(json.dumps(row, default=str, ensure_ascii=False))
+        _say(json.dumps(row, default=str, ensure_ascii=False))
     for dead in picture["dead"]:
-        click.echo(f"row {dead['row']} does not fit: {dead['reason']}", err=True)
+        _say(f"row {dead['row']} does not fit: {dead['reason']}", err=True)
     for stream, ddl in picture["ddl"].items():
-        click.echo(f"\n-- {stream}\n{ddl}")
+        _say(f"\n-- {stream}\n{ddl}")
+
+
+def _say(text: str, *, err: bool = False) -> None:
+    """Print *text* without the secrets that an API may have sent back."""
+    click.echo(log.hidden(text), err=err)

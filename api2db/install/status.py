@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 #: How long a running daemon may take to answer, in seconds.
 ANSWER = 5.0
 
+
 def status(path: Path, *, as_json: bool) -> int:
     """Print the state; return 0 if healthy, 1 if not."""
     config = load(path, os.environ)

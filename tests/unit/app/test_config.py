@@ -566,7 +566,7 @@ def test_database_collector(tmp_path: Path) -> None:
     assert (sql.table, sql.query, sql.key) == ("sales.orders", None, ("a", "b"))
     assert sql.page_size == 10_000
     assert (config.collectors["c"].timeout, config.collectors["c"].auth) == (5.0, None)
-    assert config.secrets == {"hunter2"}
+    assert config.secrets == {"hunter2", "token"}
     assert "hunter2" not in repr(config)
 
 

@@ -1,0 +1,110 @@
+"""What in a configuration is secret, and how it is kept out of every line that is shown."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from api2db.app.model import RootModel
+
+#: Shorter texts would take ordinary words out of the log.
+LENGTH = 4
+#: Values of headers that are not known to be harmless are secrets from this length on.
+HEADER_LENGTH = 8
+#: Keys of config.yaml that hold secrets, wherever they are.
+_SECRET_KEYS = {"bearer", "client_secret", "password", "refresh_token", "token", "value"}
+#: Headers and parameters whose values are secrets even where they are written out.
+_TELLTALE = re.compile(r"auth|cookie|key|passw|pwd|secret|sig|token", re.IGNORECASE)
+#: Headers that say what is asked for, not who asks.
+_HARMLESS = re.compile(
+    r"accept.*|cache-control|content-type|from|if-.*|origin|prefer|range|referer|user-agent",
+    re.IGNORECASE,
+)
+
+
+class Redactor:
+    """
+    Replaces secrets in a text by ``***``, in every spelling that a library may give them.
+
+    Immutable, for any thread. Longer secrets go first: one may be part of another.
+    """
+
+    def __init__(self, secrets: Collection[str]) -> None:
+        spelled = {text for secret in secrets for text in _spellings(secret)}
+        ordered = sorted((text for text in spelled if text), key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+
+    def __call__(self, text: str) -> str:
+        """Return *text* without the secrets."""
+        return text if self._pattern is None else self._pattern.sub("***", text)
+
+
+def _spellings(secret: str) -> Iterator[str]:
+    yield secret
+    yield repr(secret)[1:-1]
+    yield json.dumps(secret)[1:-1]
+    yield json.dumps(secret, ensure_ascii=False)[1:-1]
+    yield quote(secret, safe="")
+    yield quote(secret)
+    yield quote_plus(secret)
+
+
+def secrets_of(model: RootModel, put_in: Collection[str]) -> frozenset[str]:
+    """
+    Return every text of a configuration that must never be shown.
+
+    Args:
+        put_in: What references such as ``${NAME}`` stood for.
+    """
+    found, urls = set(put_in), set()
+    for key, text in _texts(model.model_dump()):
+        if key in _SECRET_KEYS:
+            found.add(text)
+        if "://" in text:
+            urls.add(text)
+            found |= set(_of_url(text))
+    for collector in model.collectors.values():
+        basic = collector.auth and collector.auth.basic
+        if basic:
+            found.add(base64.b64encode(f"{basic.user}:{basic.password}".encode()).decode())
+        found |= {str(v) for name, v in collector.params.items() if _TELLTALE.search(name)}
+        found |= {str(v) for name, v in collector.headers.items() if _is_secret(name, str(v))}
+    # A URL as a whole is no secret, or nobody could be told what cannot be reached.
+    return frozenset(text for text in found - urls if len(text) >= LENGTH)
+
+
+def _texts(value: object, key: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every text under *value* with the key that holds it."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _texts(item, str(name))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _texts(item, key)
+    elif isinstance(value, str):
+        yield key, value
+
+
+def _of_url(url: str) -> Iterator[str]:
+    """Yield the password in *url* and its telltale parameters, as written and as meant."""
+    parts = urlsplit(url)
+    if parts.password:
+        yield parts.password
+        yield unquote(parts.password)
+        # A driver that splits the URL elsewhere may take a part of it for the host.
+        yield from (part for part in re.split(r"[@/:?#]", parts.password) if len(part) >= LENGTH)
+    for name, value in parse_qsl(parts.query):
+        if _TELLTALE.search(name):
+            yield value
+
+
+def _is_secret(header: str, value: str) -> bool:
+    if _TELLTALE.search(header):
+        return True
+    return len(value) >= HEADER_LENGTH and not _HARMLESS.fullmatch(header)
