@@ -46,13 +46,18 @@ class Inode:
     def lose(self, rng: random.Random) -> None:
         """Bring an arbitrary part of what is pending to the platter, and forget the rest."""
         for offset, data in self.pending:
-            kind = rng.choice(("none", "all", "prefix", "pieces"))
+            kind = rng.choice(("none", "all", "prefix", "hole", "pieces"))
             if kind == "none":
                 continue
             if data is None or kind == "all":
                 apply(self.durable, offset, data)
             elif kind == "prefix":
                 apply(self.durable, offset, data[: rng.randrange(len(data) + 1)])
+            elif kind == "hole":
+                start = rng.randrange(len(data) + 1)
+                end = start + rng.randrange(200)
+                apply(self.durable, offset, data[:start])
+                apply(self.durable, offset + end, data[end:])
             else:
                 for at in range(0, len(data), 64):
                     if rng.random() < 0.7:

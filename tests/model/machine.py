@@ -12,12 +12,13 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
+    RULE_MARKER,
     RuleBasedStateMachine,
     initialize,
     invariant,
@@ -33,6 +34,9 @@ from api2db.spool import segment as seg
 from api2db.spool import spool as queue
 from api2db.spool.spool import Record, Spool
 from tests.model.crash_fs import Crash, CrashFs, Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 STREAMS = ("a", "b", "c")
 COMPRESS_ABOVE = fmt.COMPRESS_ABOVE
@@ -171,6 +175,8 @@ class SpoolMachine(RuleBasedStateMachine):
     sizes = st.lists(
         st.one_of(st.none(), st.sampled_from([0, 60]), st.integers(0, 400)), min_size=1, max_size=4
     )
+    # Three in a row have three lengths, and the fourth that of the first.
+    same_size = st.sampled_from([None, 0, 60])
     holding = st.sampled_from(["none", "none", "same", "new"])
 
     @rule(sizes=sizes, holding=holding)
@@ -211,6 +217,36 @@ class SpoolMachine(RuleBasedStateMachine):
             self.limbo += items
         self._crash()
 
+    @rule(size=same_size, holding=holding, times=st.integers(1, 4))
+    def write_over_a_torn_group(self, size: int | None, holding: str, times: int) -> None:
+        """A record of the same size ends where the torn one did; what lay behind it is gone."""
+        for _ in range(times):
+            self.put([size], "none")
+            self.crash_in_put([size] * 3, holding, after=1)
+        self.put([size], "none")
+        self._crash()
+
+    @rule(size=same_size, holding=holding, restarts=st.lists(st.booleans(), max_size=4))
+    def go_on_after_a_failed_sync(
+        self, size: int | None, holding: str, restarts: list[bool]
+    ) -> None:
+        """What the failed sync left of a group is not in the log, whatever comes after it."""
+        for restart in restarts:
+            self.put([size], "none")
+            self.put_with_a_failed_sync([size] * 3, holding)
+            if restart:  # it can still be read, and is not on the disk
+                self.close_and_open()
+            self.put([size], "none")
+            self._crash()
+
+    @rule(size=same_size, rooms=st.lists(st.integers(100, 1500), min_size=1, max_size=4))
+    def crash_after_a_short_write(self, size: int | None, rooms: list[int]) -> None:
+        """What fitted on the disk of a group is not in the log."""
+        for room in rooms:
+            self.put([size], "none")
+            self.put_on_full_disk([size] * 3, "none", room)
+            self._crash()
+
     def _nothing_failed_but_puts(self) -> None:
         """Acknowledging works on a full disk."""
         for stream in STREAMS:
@@ -247,6 +283,28 @@ class SpoolMachine(RuleBasedStateMachine):
             self._has_acked(stream, seq)
             self._nothing_is_kept_for_nobody()
 
+    @rule()
+    def all_catch_up(self) -> None:
+        """Only holds keep segments now."""
+        for stream in STREAMS:
+            self.read_and_ack(stream, n=10**6, back=0)
+
+    @rule(sizes=sizes, pages=st.integers(0, 4), after=st.integers(0, 8))
+    def hold_what_all_have(self, sizes: list[int | None], pages: int, after: int) -> None:
+        """An open poll keeps its records, across segments, though no stream needs them."""
+        self.put(sizes, "new")
+        for _ in range(pages):
+            self.all_catch_up()
+            self.put(sizes, "same")
+        self.all_catch_up()
+        self.crash_in_put(sizes, "same", after)
+
+    @rule(stream=st.sampled_from(STREAMS), n=st.integers(1, 5))
+    def ack_unread(self, stream: str, n: int) -> None:
+        if pending := self._pending(stream)[:n]:
+            self.spool.ack(stream, pending[-1].seq)
+            self._has_acked(stream, pending[-1].seq)
+
     @rule(stream=st.sampled_from(STREAMS), n=st.integers(1, 5), after=st.integers(0, 4))
     def ack_unread_on_broken_disk(self, stream: str, n: int, after: int) -> None:
         pending = self._pending(stream)[:n]
@@ -274,6 +332,14 @@ class SpoolMachine(RuleBasedStateMachine):
         else:
             self._has_acked(stream, pending[-1].seq)
         self._crash()
+
+    @rule(stream=st.sampled_from(STREAMS), times=st.integers(1, 4))
+    def tear_a_cursor(self, stream: str, times: int) -> None:
+        """The slot that is written holds what was true two acknowledgements ago."""
+        for _ in range(times):
+            self.put([0, 0], "none")
+            self.ack_unread(stream, n=1)
+            self.crash_in_ack(stream, n=1, after=1)
 
     def _has_acked(self, stream: str, seq: int) -> None:
         self.acked[stream] = seq
@@ -399,6 +465,24 @@ class SpoolMachine(RuleBasedStateMachine):
             assert sum(d.batches for d in self.spool.damage) >= 1
         assert all(d.saved for d in self.spool.damage if d.kind == "record")
 
+    @rule(sizes=sizes, place=st.floats(0, 0.999), bit=st.integers(0, 7))
+    def flip_a_bit_in_the_newest_group(
+        self, sizes: list[int | None], place: float, bit: int
+    ) -> None:
+        """What was synced with the damaged record, behind it, is kept."""
+        self.put([0, *sizes], "none")
+        self.flip_a_bit(pick=-2, place=place, bit=bit)
+
+    @rule(sizes=sizes)
+    def lose_the_newest(self, sizes: list[int | None]) -> None:
+        """Its seq is given to no other record, whatever was acknowledged since."""
+        self.put([0, *sizes, 0], "none")
+        self.flip_a_bit(pick=-1, place=0.5, bit=0)
+        for each in STREAMS:
+            self.ack_unread(each, n=1)
+        self._crash()
+        self.put(sizes, "none")
+
     # -- always ----------------------------------------------------------------------
 
     @invariant()
@@ -429,15 +513,36 @@ class SpoolMachine(RuleBasedStateMachine):
         self._check(list(self.spool.poll("p", self.hold)), held)
 
 
-def run(examples: int, steps: int = 30, *, derandomize: bool = False) -> None:
+def directed(names: Sequence[str]) -> type[SpoolMachine]:
+    """Return a machine that does nothing by itself but the rules *names*."""
+
+    def plain(name: str) -> Any:
+        def call(self: SpoolMachine, *args: Any, **more: Any) -> None:
+            getattr(SpoolMachine, name)(self, *args, **more)
+
+        return call
+
+    others = {
+        name: plain(name)
+        for name, value in vars(SpoolMachine).items()
+        if hasattr(value, RULE_MARKER) and name not in names
+    }
+    assert all(hasattr(getattr(SpoolMachine, name), RULE_MARKER) for name in names)
+    return type("Directed", (SpoolMachine,), others)
+
+
+def run(
+    examples: int, steps: int = 30, *, derandomize: bool = False, rules: Sequence[str] = ()
+) -> None:
     """
     Run the machine; raise if it finds a fault.
 
     Args:
         derandomize: Take the same examples each time.
+        rules: Names of the only rules to use; none for all.
     """
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        SpoolMachine,
+        directed(rules) if rules else SpoolMachine,
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,

@@ -10,13 +10,13 @@ from tests.model.mutants import MUTANTS, caught
 
 def test_the_spool_keeps_its_promises_on_a_disk_that_does_not() -> None:
     """Crashes, torn writes, full and broken disks, flipped bits: the model stays right."""
-    machine.run(100, derandomize=True)
+    machine.run(60, derandomize=True)
 
 
 @pytest.mark.soak
 def test_the_spool_keeps_its_promises_for_long() -> None:
     """The same, with new examples each time."""
-    machine.run(3000)
+    machine.run(1500)
 
 
 @pytest.mark.soak
