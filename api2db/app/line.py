@@ -126,7 +126,9 @@ def make_target(config: Config, collector: CollectorConfig, stream: str, spool: 
     """Return the sink of one stream of a collector, not connected."""
     to = collector.to[stream]
     target = config.streams[stream]
-    delivery = Delivery(spool, collector.name, stream, to.table, to.upsert, to.replace)
+    delivery = Delivery(
+        spool, collector.name, stream, to.table, to.upsert, to.replace, collector.schema
+    )
     return make_sink(
         target.url,
         target.local,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from api2db.core.errors import SinkMisconfigured
 
@@ -27,6 +27,9 @@ class Delivery:
         table: Name of the target table or folder, as the user wrote it.
         upsert: Key columns; empty means append.
         replace: Whether each complete poll takes the place of all that is there.
+        schema: What becomes of columns that an existing table lacks: it gets them, and widens
+            others (``evolve``), the rows that fill them are refused (``freeze``), or they are
+            left out (``ignore``).
     """
 
     spool: str
@@ -35,6 +38,7 @@ class Delivery:
     table: str
     upsert: tuple[str, ...] = ()
     replace: bool = False
+    schema: Literal["evolve", "freeze", "ignore"] = "evolve"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from api2db.core.batch import DeadRow
 from api2db.core.errors import SinkRejected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from api2db.core.batch import Batch
 
@@ -104,6 +104,20 @@ def null_keys(batches: Sequence[Batch], keys: Iterable[str]) -> dict[int, str]:
             elif batch.rows.column(at).null_count:
                 for i in where(batch.rows.column(at).is_null()):
                     bad[start + i] = f"the key {key!r} is NULL"
+        start += batch.rows.num_rows
+    return bad
+
+
+def filled_in(batches: Iterable[Batch], names: Collection[str]) -> dict[int, str]:
+    """Return the rows of *batches*, numbered through, with a value in a column of *names*."""
+    bad: dict[int, str] = {}
+    start = 0
+    for batch in batches if names else ():
+        for name in names:
+            at = batch.rows.schema.get_field_index(name)
+            if at >= 0:
+                reason = f"the table has no column {name!r}, and the schema is frozen"
+                bad |= {start + i: reason for i in where(batch.rows.column(at).is_valid())}
         start += batch.rows.num_rows
     return bad
 

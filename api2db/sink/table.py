@@ -12,7 +12,7 @@ import pyarrow as pa
 from api2db.core import types
 from api2db.core.errors import ConfigError, SinkMisconfigured
 from api2db.sink.identifier import Fold, fitted, mapped, quote
-from api2db.sink.load import columns_of, inexact
+from api2db.sink.load import columns_of, filled_in, inexact, reject
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -78,6 +78,7 @@ class SqlTable(ABC):
                 )
         self.table = ".".join(self._quote(part) for part in parts)
         self._known: dict[str, str] | None = None
+        self._left_out: set[str] = set()  # columns of which that was said
 
     # -- what the table would be -----------------------------------------------------
 
@@ -129,12 +130,13 @@ class SqlTable(ABC):
 
     def _plan(self, batches: Iterable[Batch]) -> list[Target]:
         """
-        Make or widen the table for *batches*; return what goes where.
+        Make or widen the table for *batches*, if it may; return what goes where.
 
         No batches at all make no table.
 
         Raises:
             Stale: Somebody else changed the table meanwhile.
+            SinkRejected: Rows have values for columns that a frozen table lacks.
         """
         columns = columns_of(batches)
         if self._known is None:
@@ -150,21 +152,46 @@ class SqlTable(ABC):
             self._known = self._reflected()
         known = self._known
         idents = self._idents(columns, known)
+        if self.delivery.schema == "evolve":
+            if self._evolve(filled, idents, known, batches):
+                known = self._known = self._reflected()
+        else:
+            self._leave_out([name for name in filled if idents[name] not in known], batches)
+        return [
+            self._target(name, idents[name], known[idents[name]], type_)
+            for name, type_ in columns.items()
+            if idents[name] in known
+        ]
+
+    def _evolve(
+        self,
+        columns: Mapping[str, pa.DataType],
+        idents: Mapping[str, str],
+        known: Mapping[str, str],
+        batches: Iterable[Batch],
+    ) -> bool:
+        """Add the columns that the table lacks, and widen others; return whether it changed."""
         changed = False
-        for name, type_ in filled.items():
+        for name, type_ in columns.items():
             if idents[name] not in known:
                 self._execute_ddl(self._add_column(idents[name], type_))
                 changed = True
             else:
                 target = self._target(name, idents[name], known[idents[name]], type_)
                 changed |= self._widen(target, type_, batches)
-        if changed:
-            known = self._known = self._reflected()
-        return [
-            self._target(name, idents[name], known[idents[name]], type_)
-            for name, type_ in columns.items()
-            if idents[name] in known
-        ]
+        return changed
+
+    def _leave_out(self, unknown: Collection[str], batches: Iterable[Batch]) -> None:
+        """Refuse the rows that fill *unknown* columns, or say once that these are left out."""
+        if self.delivery.schema == "freeze":
+            bad = filled_in(batches, unknown)
+            if bad and self._columns() != self._known:
+                raise Stale("it was dropped or its columns are different")
+            reject(batches, bad)
+        elif not self._left_out.issuperset(unknown):
+            self._left_out.update(unknown)
+            fields = {"table": self.delivery.table, "columns": sorted(unknown)}
+            logger.warning("columns_ignored", extra=fields)
 
     def _reflected(self) -> dict[str, str]:
         known = self._columns()

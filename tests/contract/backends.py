@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from contextlib import closing
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import duckdb
 import psycopg
@@ -43,9 +43,11 @@ class Backend(ABC):
         collector: str = "c",
         spool: str = "0" * 32,
         replace: bool = False,
+        schema: Literal["evolve", "freeze", "ignore"] = "evolve",
     ) -> Sink:
         """Return an open sink."""
-        sink = self.closed_sink(Delivery(spool, collector, stream, table, upsert, replace))
+        delivery = Delivery(spool, collector, stream, table, upsert, replace, schema)
+        sink = self.closed_sink(delivery)
         sink.open()
         return sink
 
