@@ -144,3 +144,9 @@ class Config:
     status: StatusConfig
     grace: float = 25.0
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
+
+    @property
+    def uses_pandas(self) -> bool:
+        """Whether anything may be, or become, a DataFrame."""
+        functions = any(c.python is not None for c in self.collectors.values())
+        return functions or any(s.fmt == "pickle" for s in self.streams.values())

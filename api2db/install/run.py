@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import threading
     from pathlib import Path
 
+    from api2db.app.settings import Config
+
 logger = logging.getLogger(__name__)
 
 #: How long `run --once` may take to end its threads, in seconds.
@@ -34,7 +36,7 @@ def forever(path: Path, stop: threading.Event) -> int:
 
     config = load(path, os.environ)
     log.configure(config.secrets)
-    preflight(config)
+    _prepare(config)
     if stop.is_set():
         return 0
     daemon = Daemon(config)
@@ -70,7 +72,7 @@ def once(path: Path, timeout: str, as_json: bool, stop: threading.Event) -> int:
     """Poll once, deliver, print what happened; return the exit code. *stop* ends it early."""
     config = load(path, os.environ)
     log.configure(config.secrets, level="WARNING")
-    preflight(config)
+    _prepare(config)
     seconds = duration(timeout)
     daemon = Daemon(config)
     process.loaded()
@@ -88,6 +90,12 @@ def once(path: Path, timeout: str, as_json: bool, stop: threading.Event) -> int:
     else:
         _print(picture, troubles)
     return 0 if polled and landed and not troubles else 1
+
+
+def _prepare(config: Config) -> None:
+    if not config.uses_pandas:
+        process.spare_pandas()
+    preflight(config)
 
 
 def _save(daemon: Daemon, *, running: bool, url: str | None = None) -> dict[str, Any]:
