@@ -15,16 +15,20 @@ from api2db.core.errors import (
 #: SQLSTATE classes and states (appendix A of the manual) -> kind; the longest prefix wins.
 STATES: dict[str, type[SinkError]] = {
     "08": SinkUnavailable,  # connection exception
+    "09": SinkRejected,  # raised by a trigger
     "0A": SinkMisconfigured,  # feature not supported
     "0L": SinkMisconfigured,
     "0P": SinkMisconfigured,
+    "20": SinkRejected,  # no case for a value, in a trigger
     "21": SinkRejected,  # cardinality violation
     "22": SinkRejected,  # data exception
     "23": SinkRejected,  # integrity constraint violation
     "25006": SinkUnavailable,  # read-only transaction: a standby, during a failover
     "25P03": SinkUnavailable,
     "25P04": SinkUnavailable,
+    "27": SinkRejected,  # a row that its own trigger has changed
     "28": SinkMisconfigured,  # invalid authorization
+    "2B": SinkMisconfigured,  # privileges that others depend on
     "3D": SinkMisconfigured,  # no such database
     "3F": SinkMisconfigured,  # no such schema
     "40": SinkUnavailable,  # serialization failure, deadlock
@@ -36,7 +40,11 @@ STATES: dict[str, type[SinkError]] = {
     "54000": SinkRejected,
     "55": SinkUnavailable,  # object not in prerequisite state, lock not available
     "57": SinkUnavailable,  # operator intervention: shutdown, cancelled
+    "57P04": SinkMisconfigured,  # the database was dropped
     "58": SinkUnavailable,  # system error
+    "72": SinkUnavailable,  # snapshot too old
+    "F0": SinkMisconfigured,  # the server's own configuration
+    "HV00N": SinkUnavailable,  # a foreign table whose server is away
     "P0": SinkRejected,  # raised by a user's trigger
     "XX": SinkUnknown,
 }

@@ -14,7 +14,6 @@ from api2db.core.errors import ConfigError, SinkMisconfigured, SinkRejected, Sin
 from api2db.core.types import JSON
 from api2db.sink.base import Delivery
 from api2db.sink.registry import make_sink
-from api2db.sink.sqliteerrors import CODES, translate
 from tests.contract.backends import SqliteBackend
 from tests.contract.test_sink import batch, ids
 
@@ -221,16 +220,6 @@ def test_interrupt(target: SqliteBackend) -> None:
     assert raised
     sink.write([batch([{"id": 1}])])
     assert ids(target) == [1]
-
-
-def test_every_code_of_sqlite_is_one_of_four_kinds() -> None:
-    """Each primary result code that is an error maps, by its table or as unknown."""
-    names = [n for n in dir(sqlite3) if n.startswith("SQLITE_")]
-    for name in names:
-        error = sqlite3.OperationalError("x")
-        error.sqlite_errorcode = getattr(sqlite3, name)
-        translate(error)
-    assert sqlite3.SQLITE_BUSY in CODES
 
 
 def test_decimals_are_text(target: SqliteBackend) -> None:
