@@ -195,7 +195,7 @@ def _collector(
                 stream,
                 to.table or name,
                 tuple(to.upsert or ()),
-                bool(to.replace),
+                bool(to.replace) or streams[stream].mode == "replace",
                 _attempts(streams[stream], model),
             )
             for stream, to in model.to.items()

@@ -110,12 +110,6 @@ def _count(value: object) -> object:
     return value
 
 
-def _mode(value: object) -> object:
-    if value == "replace":
-        raise ValueError(f"{value} {_NOT_YET}; there are shard and update")
-    return value
-
-
 def _absent(_value: object) -> object:
     raise ValueError(_NOT_YET)
 
@@ -188,7 +182,7 @@ FunctionName = Annotated[str, BeforeValidator(_function)]
 TargetUrl = Annotated[str, BeforeValidator(_target)]
 Cron = Annotated[str, BeforeValidator(_cron)]
 Format = Literal["parquet", "json", "csv", "pickle"]
-Mode = Annotated[Literal["shard", "update"], BeforeValidator(_mode)]
+Mode = Literal["shard", "update", "replace"]
 Keys = Annotated[list[str], BeforeValidator(_keys)]
 Attempts = Annotated[
     int | None,

@@ -110,9 +110,11 @@ def references(value: dict[str, Any], document: Document) -> Iterator[tuple[int,
                 if _mapping(to).get(way) and "local" in _mapping(streams.get(stream)):
                     text = f"local files have no {way}; the stream's 'mode' decides"
                     yield at(document, (*place, way), text)
-            if _mapping(to).get("replace") and _mapping(collector).get("since"):
-                text = "with 'since' a poll has only what is new: use upsert, or drop 'since'"
-                yield at(document, (*place, "replace"), text)
+            local = _mapping(streams.get(stream)).get("mode") == "replace"
+            if _mapping(collector).get("since") and (local or _mapping(to).get("replace")):
+                way = "mode: update" if local else "upsert"
+                text = f"with 'since' a poll has only what is new: use {way}, or drop 'since'"
+                yield at(document, place if local else (*place, "replace"), text)
             for key in [keys] if isinstance(keys, str) else keys:
                 if columns and key not in columns:
                     text = f"there is no column {key!r} in 'columns'"

@@ -149,7 +149,7 @@ class StreamModel(Model):
     )
     local: str | None = Field(None, description="Folder for files; relative to this file.")
     fmt: Format = Field("parquet", description="Format of local files.")
-    mode: Mode = Field("shard", description="A file per batch (shard), or one that grows (update).")
+    mode: Mode = Field("shard", description="What a file holds: a batch, all, or the last poll.")
     attempts: Attempts = Field(None, description="In place of the collectors' own.")
     auth: NotYet = Field(None, description="AUTH/ file; not in this version.")
     dialect: NotYet = Field(None, description="With auth; not in this version.")
@@ -164,6 +164,8 @@ class StreamModel(Model):
     def _one(self) -> StreamModel:
         if (self.url is None) == (self.local is None):
             raise ValueError("give either 'url' or 'local'")
+        if self.local is None and {"fmt", "mode"} & self.model_fields_set:
+            raise ValueError("'fmt' and 'mode' go with 'local'")
         return self
 
 

@@ -24,7 +24,7 @@ import pyarrow as pa
 from api2db.core.errors import Api2dbError, ConfigError, FileUnreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 #: Every format; also how its files' names end.
@@ -43,7 +43,19 @@ def write(table: pa.Table, file: IO[bytes], fmt: str) -> None:
         ConfigError: The format has no place for a column's type.
         OSError: The disk refused.
     """
-    _codec(fmt).write(table, file)
+    write_parts([table], table.schema, file, fmt)
+
+
+def write_parts(parts: Iterable[pa.Table], schema: pa.Schema, file: IO[bytes], fmt: str) -> None:
+    """
+    Write a table that need not fit into memory: its *parts*, one after the other.
+
+    A pickle is made in memory all the same. Errors as `write`.
+
+    Args:
+        schema: All columns. Parts of JSON and CSV may lack some, and have other types.
+    """
+    _codec(fmt).write(parts, schema, file)
 
 
 def read(path: Path, fmt: str) -> pa.Table:

@@ -18,7 +18,7 @@ import pyarrow.csv as pv
 from api2db.files.codec_text import beyond_years, texts, typed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 #: The kernels; their stubs know neither several arrays nor scalars as arguments.
@@ -31,11 +31,14 @@ _ROWS = 100_000
 _BLOCK = 1 << 30
 
 
-def write(table: pa.Table, file: IO[bytes]) -> None:
-    """Write *table* with a header; `codec_text.texts` tells how values are written."""
-    names = pa.chunked_array([pa.array(table.column_names, pa.string())])
-    file.write(",".join(_fields(names).to_pylist()).encode() + b"\n")
-    _write_rows(table, file)
+def write(parts: Iterable[pa.Table], schema: pa.Schema, file: IO[bytes]) -> None:
+    """Write *parts* under one header; `codec_text.texts` tells how values are written."""
+    if not schema.names:
+        return
+    header = pa.chunked_array([pa.array(schema.names, pa.string())])
+    file.write(",".join(_fields(header).to_pylist()).encode() + b"\n")
+    for part in parts:
+        _write_rows(part, schema.names, file)
 
 
 def extend(path: Path, tables: Sequence[pa.Table], file: IO[bytes]) -> None:
@@ -51,15 +54,13 @@ def extend(path: Path, tables: Sequence[pa.Table], file: IO[bytes]) -> None:
         names = []
     table = pa.concat_tables(parts, promote_options="default")
     if not names:
-        write(table, file)
+        write([table], table.schema, file)
         return
     with path.open("rb") as old:
         shutil.copyfileobj(old, file, 1 << 20)
     if not _ends_line(path):
         file.write(b"\n")
-    columns = [table[name] if name in table.column_names else None for name in names]
-    nulls = pa.chunked_array([pa.nulls(table.num_rows)])
-    _write_rows(pa.table([nulls if c is None else c for c in columns], names=names), file)
+    _write_rows(table, names, file)
 
 
 def read(path: Path) -> pa.Table:
@@ -79,10 +80,12 @@ def _as_text(table: pa.Table) -> pa.Table:
     return pa.Table.from_arrays(columns, names=table.column_names)
 
 
-def _write_rows(table: pa.Table, file: IO[bytes]) -> None:
+def _write_rows(table: pa.Table, names: Sequence[str], file: IO[bytes]) -> None:
+    """Write the columns *names* of *table*; one that it lacks is NULL."""
     for start in range(0, table.num_rows, _ROWS):
         part = _as_text(table.slice(start, _ROWS)).combine_chunks()
-        fields = [_fields(part.column(i)) for i in range(part.num_columns)]
+        nothing = pa.chunked_array([pa.array([""] * part.num_rows)])
+        fields = [_fields(part[n]) if n in part.column_names else nothing for n in names]
         lines = _kernel.binary_join_element_wise(*fields, ",").to_pylist()
         file.write("\n".join(lines).encode() + b"\n")
 

@@ -18,7 +18,7 @@ from api2db.core.values import digits, instant_us
 from api2db.files.codec_text import beyond_years, texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 #: The kernels; their stubs know no scalars as arguments.
@@ -31,11 +31,10 @@ _WHITE = b" \t\r\n"
 _EDGE = 4096
 
 
-def write(table: pa.Table, file: IO[bytes]) -> None:
-    """Write *table* as an array; NULL is null."""
+def write(parts: Iterable[pa.Table], _schema: pa.Schema, file: IO[bytes]) -> None:
+    """Write *parts* as one array; NULL is null, a column that a part lacks is left out."""
     file.write(b"[")
-    _write_records(table, file, first=True)
-    file.write(b"\n]\n")
+    _write_tables(parts, file, empty=True)
 
 
 def extend(path: Path, tables: Sequence[pa.Table], file: IO[bytes]) -> None:
@@ -50,10 +49,7 @@ def extend(path: Path, tables: Sequence[pa.Table], file: IO[bytes]) -> None:
             shutil.copyfileobj(old, file, 1 << 20)
         file.seek(end)
         file.truncate()
-    for table in tables:
-        _write_records(table, file, first=empty)
-        empty = empty and not table.num_rows
-    file.write(b"\n]\n")
+    _write_tables(tables, file, empty=empty)
 
 
 def read(path: Path) -> pa.Table:
@@ -81,6 +77,14 @@ def unfit(rows: pa.RecordBatch) -> dict[int, str]:
 
 
 # -- writing -----------------------------------------------------------------------------
+
+
+def _write_tables(tables: Iterable[pa.Table], file: IO[bytes], *, empty: bool) -> None:
+    """Write records into an array that is open and *empty* or not, and close it."""
+    for table in tables:
+        _write_records(table, file, first=empty)
+        empty = empty and not table.num_rows
+    file.write(b"\n]\n")
 
 
 def _write_records(table: pa.Table, file: IO[bytes], *, first: bool) -> None:

@@ -7,14 +7,17 @@ from typing import IO, TYPE_CHECKING
 import pyarrow.parquet as pq
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     import pyarrow as pa
 
 
-def write(table: pa.Table, file: IO[bytes]) -> None:
-    """Write *table*, compressed with Zstandard."""
-    pq.write_table(table, file, compression="zstd")
+def write(parts: Iterable[pa.Table], schema: pa.Schema, file: IO[bytes]) -> None:
+    """Write *parts*, a row group each at least, compressed with Zstandard."""
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        for part in parts:
+            writer.write_table(part)
 
 
 def read(path: Path) -> pa.Table:

@@ -19,6 +19,7 @@ from api2db.files.codec_text import beyond_years
 from api2db.files.frame_unpickler import load_frame
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 #: The pickle protocol of Python 3.8 and later.
@@ -27,8 +28,9 @@ PROTOCOL = 5
 _ATTR = "api2db"
 
 
-def write(table: pa.Table, file: IO[bytes]) -> None:
-    """Write *table* as a pickled DataFrame."""
+def write(parts: Iterable[pa.Table], schema: pa.Schema, file: IO[bytes]) -> None:
+    """Write *parts* as one pickled DataFrame."""
+    table = pa.concat_tables([schema.empty_table(), *parts])
     pickle.dump(_frame(table), file, PROTOCOL)
 
 

@@ -18,6 +18,7 @@ from api2db.core.errors import (
 from api2db.core.faults import crash_point
 from api2db.files import codec
 from api2db.files.atomic import atomic_write, make_folder
+from api2db.files.lock import folder_lock
 from api2db.sink.base import Delivery, Landed, Sink
 from api2db.sink.load import reject
 
@@ -114,6 +115,15 @@ class LocalSink(Sink):
         reject(batches, bad)
 
     @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let no other collector, stream or process change the folder's files meanwhile."""
+        try:
+            with folder_lock(self.folder):
+                yield
+        except BlockingIOError as exc:
+            raise SinkUnavailable(f"another process writes to {self.folder}") from exc
+
+    @contextmanager
     def _edge(self) -> Iterator[None]:
         """Translate what the disk and the codecs raise, once, here."""
         try:
@@ -172,9 +182,10 @@ def local_sink(folder: Path, delivery: Delivery, fmt: str, mode: str) -> LocalSi
     Raises:
         ConfigError: The mode or the format is unknown, or a table's name is no file's.
     """
+    from api2db.sink.localreplace import ReplaceSink
     from api2db.sink.localupdate import UpdateSink
 
-    for kind in (ShardSink, UpdateSink):
+    for kind in (ShardSink, UpdateSink, ReplaceSink):
         if kind.mode == mode and fmt in codec.FORMATS:
             return kind(folder, delivery, fmt)
     raise ConfigError(f"streams.{delivery.stream}: no mode {mode!r} of format {fmt!r}")

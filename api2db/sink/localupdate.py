@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from api2db.core.errors import SinkUnavailable
 from api2db.core.faults import crash_point
 from api2db.files import codec
 from api2db.files.atomic import beside, sync_folder, written
-from api2db.files.lock import folder_lock
 from api2db.sink.base import Delivery, Landed
 from api2db.sink.intent import Intent, digest_of
 from api2db.sink.local import LocalSink
 from api2db.sink.union import union
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from api2db.core.batch import Batch
@@ -117,15 +114,6 @@ class UpdateSink(LocalSink):
         self, before: str, after: str, held: Collection[str], coming: Collection[str]
     ) -> None:
         Intent(before, after, tuple(sorted(held)), tuple(sorted(coming))).store(self.file)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Let no other collector, stream or process change the folder's files meanwhile."""
-        try:
-            with folder_lock(self.folder):
-                yield
-        except BlockingIOError as exc:
-            raise SinkUnavailable(f"another process writes to {self.folder}") from exc
 
     def _marker(self, batch_id: str) -> str:
         d = self.delivery

@@ -11,7 +11,7 @@ from api2db.core.batch import Batch
 from api2db.sink.load import as_kind, columns_of, reject
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 def union(old: pa.Table | None, batches: Sequence[Batch]) -> pa.Table:
@@ -35,11 +35,37 @@ def union(old: pa.Table | None, batches: Sequence[Batch]) -> pa.Table:
         for name, column in zip(part.rows.schema.names, part.rows.columns, strict=True):
             if _as(column, columns[name], name)[1]:
                 columns[name] = column.type
+    made: list[pa.RecordBatch] = []
     bad: dict[int, str] = {}
-    made = [_line_up([*held, *batches], name, type_, bad) for name, type_ in columns.items()]
+    start = 0
+    for batch in (*held, *batches):
+        rows, wrong = aligned(batch.rows, columns)
+        bad |= {start + row: reason for row, reason in wrong.items()}
+        start += batch.rows.num_rows
+        made += [] if wrong else [rows]
     reject([*held, *batches], bad)
-    arrays = [pa.chunked_array(chunks) for chunks in made]
-    return pa.Table.from_arrays(arrays, names=list(columns))
+    return pa.Table.from_batches(made)
+
+
+def aligned(
+    rows: pa.RecordBatch, columns: Mapping[str, pa.DataType]
+) -> tuple[pa.RecordBatch, dict[int, str]]:
+    """
+    Return *rows* with exactly *columns*, NULL where they are missing, and what does not fit.
+
+    If any row does not fit, the others are undefined.
+    """
+    arrays: list[Any] = []
+    bad: dict[int, str] = {}
+    for name, type_ in columns.items():
+        at = rows.schema.get_field_index(name)
+        array = pa.nulls(rows.num_rows) if at < 0 else rows.column(at)
+        made, wrong = _as(array, type_, name)
+        bad |= wrong
+        arrays.append(made)
+    if bad:
+        return rows, bad
+    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(columns)), {}
 
 
 def _agree(tables: Sequence[pa.Table]) -> bool:
@@ -52,22 +78,6 @@ def _agree(tables: Sequence[pa.Table]) -> bool:
             if field.type != found[field.name] and not pa.types.is_null(field.type):
                 return False
     return True
-
-
-def _line_up(
-    batches: Sequence[Batch], name: str, type_: pa.DataType, bad: dict[int, str]
-) -> list[Any]:
-    """Return one column, batch by batch; add rows that do not fit, numbered through, to *bad*."""
-    chunks: list[Any] = []
-    start = 0
-    for batch in batches:
-        n = batch.rows.num_rows
-        at = batch.rows.schema.get_field_index(name)
-        made, wrong = _as(pa.nulls(n) if at < 0 else batch.rows.column(at), type_, name)
-        bad |= {start + row: reason for row, reason in wrong.items()}
-        chunks.append(made)
-        start += n
-    return chunks
 
 
 def _as(array: Any, type_: pa.DataType, name: str) -> tuple[Any, dict[int, str]]:

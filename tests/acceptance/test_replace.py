@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from api2db.files.codec import FORMATS
 from tests.acceptance.world import World, ended, thing, wait_for
+from tests.contract.backends import file_rows
 from tests.fixtures.api_server import ApiServer, Reply
 from tests.fixtures.postgres import Postgres, binaries
 
@@ -82,6 +84,52 @@ def test_the_table_is_the_last_whole_poll(world: World, monkeypatch: pytest.Monk
     assert world.landed() == Counter()
     assert world.dead() == []
     world.status(healthy=True)
+
+
+class FileWorld(World):
+    """A project whose stream is a local file."""
+
+    def __init__(self, folder: Path, api: ApiServer, fmt: str) -> None:
+        super().__init__(folder, api, "")
+        self.file = folder / "files" / f"things.{fmt}"
+        text = self.config.read_text().replace("    since: { field: at, param: since }\n", "")
+        stream = f"local: files, fmt: {fmt}, mode: replace"
+        self.config.write_text(text.replace('url: "${DSN}"', stream))
+
+    def landed(self, name: str = "things") -> Counter[int]:
+        return Counter(row["id"] for row in file_rows(self.file))
+
+
+@pytest.mark.parametrize(
+    "fmt", [pytest.param(fmt, marks=pytest.mark.backend(fmt)) for fmt in FORMATS]
+)
+def test_the_file_is_the_last_whole_poll(
+    tmp_path: Path, fmt: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same of a local stream whose mode is replace."""
+    with ApiServer() as api:
+        world = FileWorld(tmp_path, api, fmt)
+        feed = world.things
+        feed.rows = [thing(n) for n in range(1, 6)]
+        for point in ("poller.after_put:2", "sink.before_rename:1"):
+            monkeypatch.setenv("API2DB_CRASH", point)
+            world.run("run", "--once", code=-signal.SIGKILL)
+            assert not world.file.exists()
+        monkeypatch.setenv("API2DB_CRASH", "sink.after_rename:1")
+        world.run("run", "--once", code=-signal.SIGKILL)
+        assert world.landed() == Counter(range(1, 6))
+        monkeypatch.delenv("API2DB_CRASH")
+        feed.rows = [thing(n) for n in range(10, 16)]
+        feed.bad = lambda page, good: Reply(status=500) if page == 2 else good
+        world.run("run", "--once", code=1)
+        assert world.landed() == Counter(range(1, 6))
+        feed.heal()
+        world.run("run", "--once", code=0)
+        assert world.landed() == Counter(range(10, 16))
+        feed.rows = []
+        world.run("run", "--once", code=0)
+        assert world.landed() == Counter()
+        assert [path.name for path in world.file.parent.iterdir()] == [world.file.name]
 
 
 def test_a_daemon_that_replaces(world: World) -> None:

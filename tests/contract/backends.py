@@ -274,7 +274,7 @@ class DuckdbBackend(Backend):
 #: How columns of a CSV file are read by a test; the others are text.
 _FROM_TEXT: dict[str, Any] = {"id": int, "i": int, "b": {"true": True, "false": False}.get}
 #: What one local file holds.
-MODES = ("shard", "update")
+MODES = ("shard", "update", "replace")
 
 
 class LocalBackend(Backend):
@@ -329,6 +329,8 @@ def file_rows(path: Path) -> list[dict[str, Any]]:
         return found
     import pandas as pd
 
+    if path.suffix == ".csv" and path.stat().st_size == 0:
+        return []
     if path.suffix == ".csv":
         frame = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
         frame = frame.astype(object).where(frame.notna(), None)

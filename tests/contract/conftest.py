@@ -8,7 +8,6 @@ import pytest
 
 from api2db.files.codec import FORMATS
 from tests.contract.backends import (
-    MODES,
     Backend,
     DuckdbBackend,
     LocalBackend,
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from _pytest.mark import ParameterSet
 
 DATABASES = ("postgresql", "mariadb", "mysql", "sqlite", "duckdb")
-FILES = tuple(f"{fmt}-{mode}" for mode in MODES for fmt in FORMATS)
+FILES = tuple(f"{fmt}-{mode}" for mode in ("shard", "update") for fmt in FORMATS)
 BACKENDS = DATABASES + FILES
 _ran: set[str] = set()
 

@@ -298,6 +298,53 @@ def test_another_process_writes(tmp_path: Path) -> None:
     assert ids(target) == [1]
 
 
+# -- one file that is replaced -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_the_file_holds_the_last_poll(tmp_path: Path, fmt: str) -> None:
+    """Each call's rows take the place of the file's; its columns are those of the poll."""
+    target = LocalBackend(tmp_path, fmt, "replace")
+    sink = target.sink(replace=True)
+    big = [batch([{"id": i, "v": i}]) for i in range(3)]
+    assert sink.replace(big).rows == 3
+    (target.folder / f"t.{fmt}").chmod(0o640)
+    assert [row["id"] for row in target.rows()] == [0, 1, 2]
+    types = {"v": pa.float64(), "j": JSON, "d": pa.decimal128(38, 9)}
+    row = {"id": 3, "v": 0.5, "j": "[1]", "d": Decimal("1.5"), "n": None}
+    for _ in range(2):
+        assert sink.replace([*[one.with_rows(one.rows[:0]) for one in big], batch([{"id": 1}])])
+        assert sink.replace([batch([{"id": 1, "v": 7}]), batch([row], **types)]).rows == 2
+        assert [str(found["v"]) for found in target.rows()] in (["7", "0.5"], ["7.0", "0.5"])
+        assert [found.get("n") for found in target.rows()] == [None, None]
+    assert (target.folder / f"t.{fmt}").stat().st_mode & 0o777 == 0o640
+    assert sink.replace([batch(pa.RecordBatch.from_pylist([], schema=pa.schema([])))]).rows == 0
+    assert target.rows() == []
+    assert fmt == "json" or b"id" in target.files()[0].read_bytes()
+    assert sink.landed() == frozenset()
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_a_poll_that_does_not_fit_its_file(tmp_path: Path, fmt: str) -> None:
+    """Rows that the file cannot hold are named by batch; the file stays as it was."""
+    target = LocalBackend(tmp_path, fmt, "replace")
+    sink = target.sink(replace=True)
+    sink.replace([batch([{"id": 1}])])
+    far = pa.array([2**62], pa.int64()).cast(pa.timestamp("us", "UTC"))
+    bad = batch(pa.record_batch({"id": [4], "t": far}))
+    worse = batch([{"id": 2, "v": 5}]), batch([{"id": 3, "v": "x"}])
+    if fmt != "parquet":
+        with pytest.raises(SinkRejected) as caught:
+            sink.replace([batch([{"id": 1}]), bad])
+        assert list(caught.value.rows) == [bad.id]
+    if fmt in ("parquet", "pickle"):
+        with pytest.raises(SinkRejected) as caught:
+            sink.replace(worse)
+        assert list(caught.value.rows) == [worse[1].id]
+    assert [row["id"] for row in target.rows()] == [1]
+    assert len(list(target.folder.iterdir())) == 1
+
+
 # -- disks and folders that refuse ---------------------------------------------------------
 
 

@@ -333,7 +333,6 @@ def test_not_yet_elsewhere(tmp_path: Path) -> None:
     text = """\
 streams:
   a: { bigquery: {} }
-  c: { local: x, mode: replace }
   e: { url: sqlite:///x }
 collectors:
   c: { every: 1, get: https://h/x, to: { e: {} } }
@@ -342,8 +341,7 @@ stores: { s: {} }
     found = mistakes(tmp_path, text)
     assert [line.split(":")[1] for line in found if "not supported yet" in line] == [
         "2",
-        "3",
-        "7",
+        "6",
     ]
 
 
@@ -382,6 +380,15 @@ def test_replace(tmp_path: Path) -> None:
     assert "lite.replace: with 'since' a poll has only what is new" in line
 
 
+def test_files_that_are_replaced(tmp_path: Path) -> None:
+    """The stream's mode says so; with `since` it would be the file of what is new."""
+    text = SMALL.replace("lite: }", "files: }").replace("local: ", "mode: replace, local: ")
+    config = read(tmp_path, text % "")
+    assert config.collectors["c"].to["files"].replace
+    (line,) = mistakes(tmp_path, text % "    since: { field: a, param: b }")
+    assert "to.files: with 'since' a poll has only what is new: use mode: update" in line
+
+
 @pytest.mark.parametrize(
     ("streams", "said"),
     [
@@ -411,6 +418,10 @@ def test_neither_nor(tmp_path: Path) -> None:
     text = SMALL.replace("{ local: out }", "{}") % ""
     assert mistakes(tmp_path, text) == [
         "config.yaml:3: streams.files: give either 'url' or 'local'"
+    ]
+    text = SMALL.replace("sqlite:///x.db", "sqlite:///x.db, mode: replace") % ""
+    assert mistakes(tmp_path, text) == [
+        "config.yaml:2: streams.lite: 'fmt' and 'mode' go with 'local'"
     ]
 
 
