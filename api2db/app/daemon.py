@@ -53,13 +53,13 @@ class Daemon:
         self._lock = Lock(self.layout.lock)
         self._lock.acquire()
         try:
-            timestamps = Timestamps(self.clock)
+            self.timestamps = Timestamps(self.clock)
             for name, collector in config.collectors.items():
                 self.lines[name] = make_line(
                     config,
                     collector,
                     layout=self.layout,
-                    timestamps=timestamps,
+                    timestamps=self.timestamps,
                     clock=self.clock,
                     stop=self._polling,
                     watchdog=self._watchdog,

@@ -38,6 +38,11 @@ class Layout:
         """Return the folder of a collector's spilled batches, one folder per stream in it."""
         return self.store / "upload_failed" / _checked(collector)
 
+    @property
+    def dead_letters(self) -> Path:
+        """Return the folder of all dead letters."""
+        return self.store / "dead_letter"
+
     def responses(self, collector: str) -> Path:
         """Return the folder of response bodies that could not be used."""
         return self.dead_letter(collector, "_responses")

@@ -80,6 +80,7 @@ class Checkpoint:
         taken: Rows at or above the value that the next poll sends.
         form: Columns and types that the form remembers (`Form.memory`).
         poll: The poll under way, None between polls.
+        retried: Dead letters whose rows are in the log again; their files may still be there.
         mark: What the user's function last yielded as its `Checkpoint`, a JSON value.
     """
 
@@ -88,6 +89,7 @@ class Checkpoint:
     form: dict[str, Any] = field(default_factory=dict)
     poll: OpenPoll | None = None
     mark: Any = None
+    retried: tuple[str, ...] = ()
 
     def with_poll(self, poll: OpenPoll | None, form: dict[str, Any]) -> Checkpoint:
         """Return the same checkpoint with *poll* under way; since and taken do not move."""
@@ -95,7 +97,7 @@ class Checkpoint:
 
     def to_bytes(self) -> bytes:
         """Return the checkpoint as JSON."""
-        value = {
+        value: dict[str, Any] = {
             "since": self.since,
             "taken": self.taken.to_json(),
             "form": self.form,
@@ -103,6 +105,8 @@ class Checkpoint:
         }
         if self.mark is not None:
             value["mark"] = self.mark
+        if self.retried:
+            value["retried"] = list(self.retried)
         try:
             return orjson.dumps(value)
         except TypeError:  # a `since` value beyond 64 bits
@@ -121,4 +125,5 @@ class Checkpoint:
             form=value["form"],
             poll=OpenPoll.from_json(poll) if poll else None,
             mark=value.get("mark"),
+            retried=tuple(value.get("retried", ())),
         )

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class FunctionPoll(Poll):
-    """As `Poll`, of a `FunctionSource`; every step is durable before the function goes on."""
+    """As `Poll`, of a `FunctionSource`; who takes a step makes it durable before the next."""
 
     def steps(self) -> Iterator[Step]:
         """

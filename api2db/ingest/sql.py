@@ -75,6 +75,7 @@ class SqlSource(Source):
         retries: int = 5,
         backoff: Backoff | None = None,
     ) -> None:
+        self._backoff = backoff or Backoff()
         self._engine = sql_engine.make_engine(url, folder, timeout=timeout)
         self._where = sql_engine.shown(self._engine)
         self._table = table
@@ -84,9 +85,10 @@ class SqlSource(Source):
         self._page_size = page_size
         self._timeout = timeout
         self._retries = retries
+        tries = 2 * (timeout + sql_engine.GRACE + sql_engine.CONNECT) * (retries + 1)
+        self.patience = tries + self._backoff.maximum * retries
         self._clock = clock
         self._stop = stop
-        self._backoff = backoff or Backoff()
         self._origin: Origin | None = None
         self._busy: Connection | None = None
         self._closed = False

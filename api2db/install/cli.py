@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
 from api2db import __version__
 from api2db.core.errors import Api2dbError, ConfigError, StoreLocked
-
-F = TypeVar("F", bound=Callable[..., Any])
+from api2db.install.cli_project import add, init, listing, remove
+from api2db.install.cli_store import dead, spool
+from api2db.install.options import common, settle
 
 EXIT_FAILED = 1
 EXIT_CONFIG = 2
 EXIT_LOCKED = 75
 _EXITS = ((ConfigError, EXIT_CONFIG), (StoreLocked, EXIT_LOCKED))
-
-
-def common(command: F) -> F:
-    """Give a subcommand `--config` and `--json`; both work before it and after it."""
-    config = click.option(
-        "--config",
-        "-c",
-        type=click.Path(path_type=Path),
-        help="The configuration.  [default: config.yaml]",
-    )
-    as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-    return config(as_json(command))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -49,10 +36,6 @@ def cli(ctx: click.Context, config: Path, as_json: bool) -> None:
     ctx.obj = {"config": config, "as_json": as_json}
 
 
-def _settle(ctx: click.Context, config: Path | None, as_json: bool) -> tuple[Path, bool]:
-    return config or ctx.obj["config"], as_json or ctx.obj["as_json"]
-
-
 @cli.command()
 @click.option("--once", is_flag=True, help="Poll every collector once, deliver, and end.")
 @click.option(
@@ -68,7 +51,7 @@ def run(ctx: click.Context, config: Path | None, as_json: bool, once: bool, time
     from api2db.app import signals
     from api2db.install import process
 
-    path, as_json = _settle(ctx, config, as_json)
+    path, as_json = settle(ctx, config, as_json)
     process.loading()
     with signals.handled() as stop:  # before what is slow to import: a signal may come at once
         from api2db.install import run as command
@@ -85,7 +68,7 @@ def check(ctx: click.Context, config: Path | None, as_json: bool, connect: bool)
     """Validate the configuration."""
     from api2db.install import check as command
 
-    path, as_json = _settle(ctx, config, as_json)
+    path, as_json = settle(ctx, config, as_json)
     ctx.exit(command.check(path, connect=connect, as_json=as_json))
 
 
@@ -97,7 +80,7 @@ def preview(ctx: click.Context, config: Path | None, as_json: bool, collector: s
     """Fetch once; show the rows, their types and the tables they would get. Writes nothing."""
     from api2db.install import preview as command
 
-    path, as_json = _settle(ctx, config, as_json)
+    path, as_json = settle(ctx, config, as_json)
     ctx.exit(command.preview(path, collector, as_json=as_json))
 
 
@@ -108,7 +91,7 @@ def status(ctx: click.Context, config: Path | None, as_json: bool) -> None:
     """Show collectors, streams and what waits, with the daemon running or not."""
     from api2db.install import status as command
 
-    path, as_json = _settle(ctx, config, as_json)
+    path, as_json = settle(ctx, config, as_json)
     ctx.exit(command.status(path, as_json=as_json))
 
 
@@ -120,6 +103,10 @@ def schema() -> None:
     from api2db.app.config import json_schema
 
     click.echo(json.dumps(json_schema(), indent=2))
+
+
+for command in (init, listing, add, remove, dead, spool):
+    cli.add_command(command)
 
 
 def main() -> None:

@@ -147,6 +147,20 @@ class Cursor:
             self._fd = -1
 
 
+def peek(fs: Fs, path: Path, queue: bytes) -> Mark | None:
+    """Return what a cursor says, and change nothing; None if it is gone or damaged."""
+    try:
+        fd = fs.open(path)
+    except FileNotFoundError:
+        return None
+    try:
+        raw = fs.pread(fd, SIZE, 0)
+    finally:
+        fs.close(fd)
+    slots = [slot for at in SLOTS if (slot := _parse(raw[at : at + SLOT.size], queue))]
+    return max(slots)[1] if slots else None
+
+
 def file_name(stream: str) -> str:
     """Return the name of a stream's cursor file; `stream_of` undoes it."""
     return quote(stream, safe="@").replace(".", "%2E") + SUFFIX
