@@ -59,6 +59,7 @@ bench: $(READY) $(YARDSTICKS)/.ready servers  ## How fast: start-up, each target
 	@$(PY) -m benchmarks.startup
 	@$(PY) -m benchmarks.targets
 	@$(PY) -m benchmarks.end_to_end $(T)
+	@$(PY) -m benchmarks.recompose
 
 docs: $(READY)  ## Do links lead somewhere, do the named commands exist, does the example load?
 	@$(PY) -m pytest -q tests/unit/test_documents.py

@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 
 #: The kernels; their stubs know neither several arrays nor scalars as arguments.
 _kernel: Any = pc
+_arrow: Any = pa
 
 #: Kinds that are sent as text, whatever they are in the target.
 _AS_TEXT = frozenset({"str", "decimal", "json"})
 
 #: Rows of a long load that are written at once.
 GROUP_ROWS = 50_000
+#: Most rows of batches that are joined.
+JOINED_ROWS = 20_000
 
 #: First and last instant that ISO 8601 writes with four digits, in microseconds.
 YEARS = (-62_135_596_800_000_000, 253_402_300_799_999_999)
@@ -69,8 +72,12 @@ def columns_of(batches: Iterable[Batch]) -> dict[str, pa.DataType]:
     column of nothing but NULL has the type null. *batches* may be iterated more than once.
     """
     columns: dict[str, pa.DataType] = {}
+    last = None
     for batch in batches:
-        for column in batch.rows.schema:
+        if last is not None and batch.rows.schema.equals(last):
+            continue  # nothing that was not there already
+        last = batch.rows.schema
+        for column in last:
             old = columns.get(column.name, pa.null())
             if old == column.type:
                 columns[column.name] = old
@@ -156,12 +163,13 @@ class Load:
     def of(cls, batches: Sequence[Batch], kinds: Mapping[str, str]) -> Load:
         """Line up the columns of *batches* that are named in *kinds*, each as that kind."""
         load = cls({})
+        parts = joined([batch.rows for batch in batches])
         for name, kind in kinds.items():
             chunks, start = [], 0
-            for batch in batches:
-                at = batch.rows.schema.get_field_index(name)
-                n = batch.rows.num_rows
-                array = pa.nulls(n) if at < 0 else batch.rows.column(at)
+            for part in parts:
+                at = part.schema.get_field_index(name)
+                n = part.num_rows
+                array = pa.nulls(n) if at < 0 else part.column(at)
                 chunk, wrong = as_kind(array, kind, name)
                 load.bad |= {start + i: reason for i, reason in wrong.items()}
                 chunks.append(chunk)
@@ -181,6 +189,20 @@ class Load:
             return self.columns
         rows = last["row_max"].take(pc.sort_indices(last["row_max"]))
         return {name: column.take(rows) for name, column in self.columns.items()}
+
+
+def joined(parts: Sequence[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    """Return *parts* with small neighbours of one schema made one, for each part has its cost."""
+    runs: list[list[pa.RecordBatch]] = []
+    rows = 0
+    for part in parts:
+        rows += part.num_rows
+        if runs and rows <= JOINED_ROWS and part.schema.equals(runs[-1][0].schema):
+            runs[-1].append(part)
+        else:
+            runs.append([part])
+            rows = part.num_rows
+    return [_arrow.concat_batches(run) if len(run) > 1 else run[0] for run in runs]
 
 
 def sent_type(kind: str) -> pa.DataType:

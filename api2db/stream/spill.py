@@ -14,9 +14,10 @@ from api2db.core.errors import SpoolFailed
 from api2db.core.faults import crash_point
 from api2db.files.atomic import atomic_write, make_folder, sync_folder
 from api2db.files.shard import Origin, ShardDamaged, decode, encode
+from api2db.files.trash import Trash
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -54,6 +55,7 @@ class Spill:
         self.damaged = 0
         self.bytes = 0
         self._names = array("q")  # 8 bytes a shard: there may be millions
+        self._trash = Trash(folder.with_name(".landed"))
         self._pool: ThreadPoolExecutor | None = None
         self._ahead: tuple[int, Limit, Future[list[_Found]]] | None = None
         self._look()
@@ -71,6 +73,7 @@ class Spill:
                     names.append(int(path.stem))
                     self.bytes += path.stat().st_size
         self._names = array("q", sorted(names))
+        self._trash.sweep()
 
     # -- for any thread ------------------------------------------------------------
 
@@ -145,17 +148,23 @@ class Spill:
         Raises:
             OSError: Some may be left; they will be read again.
         """
-        for batch in batches:
-            path = self._path(batch.timestamp_ns)
-            with suppress(FileNotFoundError):
-                size = path.stat().st_size
-                path.unlink()
-                self.bytes -= size
-            crash_point("recompose.mid_remove")
-        sync_folder(self.folder)
+        self._trash.take(self._passed(batches))
         del self._names[: bisect_left(self._names, batches[-1].timestamp_ns + 1)]
         if not self.batches:
             self.release()
+
+    def _passed(self, batches: Sequence[Batch]) -> Iterator[Path]:
+        for batch in batches:
+            path = self._path(batch.timestamp_ns)
+            with suppress(FileNotFoundError):
+                self.bytes -= path.stat().st_size
+            yield path
+            crash_point("recompose.mid_remove")
+
+    def close(self) -> None:
+        """End all threads."""
+        self.release()
+        self._trash.close()
 
     def release(self) -> None:
         """Give back the memory of what was read ahead, and its thread."""

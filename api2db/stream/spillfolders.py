@@ -68,7 +68,9 @@ def _misfiled(root: Path, names: Mapping[str, str]) -> list[tuple[Path, Path]]:
 
 
 def _folders(root: Path) -> list[Path]:
-    return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    if not root.is_dir():
+        return []
+    return sorted(path for path in root.iterdir() if path.is_dir() and path.name[0] != ".")
 
 
 def _owner(folder: Path) -> str | None:

@@ -133,7 +133,7 @@ class Worker:
             logger.exception("worker_died", extra={"stream": self.name})
             raise
         finally:
-            self.backlog.spilled.release()
+            self.backlog.spilled.close()
             self._sink.close()
 
     def _gather(self) -> None:

@@ -36,7 +36,7 @@ def batch() -> Batch:
         for name, values in VALUES.items()
     }
     rows = pa.record_batch({**columns, "nothing": pa.nulls(2)})
-    return Batch("a" * 32, 7, 1_700_000_000_000_000_001, rows, "poll", True)
+    return Batch("a" * 32, 7, 1_700_000_000_000_000_001, rows, "poll", first=True, last=True)
 
 
 @pytest.mark.parametrize(("start", "rows"), [(0, 2), (1, 1), (0, 0)])
