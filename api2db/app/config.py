@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -11,7 +11,7 @@ from api2db.app import document as yaml_file
 from api2db.app.field import bind
 from api2db.app.interpolation import Interpolation
 from api2db.app.mistakes import at, mistakes, references, without
-from api2db.app.model import FOREIGN, AuthModel, CollectorModel, RootModel, StreamModel
+from api2db.app.model import FOREIGN, CollectorModel, RootModel, StreamModel
 from api2db.app.quantity import duration
 from api2db.app.secret import secrets_of
 from api2db.app.settings import (
@@ -26,8 +26,6 @@ from api2db.app.settings import (
     StreamConfig,
 )
 from api2db.core.errors import ConfigError
-from api2db.ingest.auth import Auth
-from api2db.ingest.pages import Pages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -149,18 +147,6 @@ def _stream(name: str, stream: StreamModel, folder: Path) -> StreamConfig:
     return StreamConfig(name, stream.url, local, stream.fmt, stream.mode)
 
 
-def _auth(auth: AuthModel) -> Auth:
-    if auth.bearer is not None:
-        return Auth("bearer", auth.bearer)
-    if auth.basic is not None:
-        return Auth("basic", auth.basic.password, auth.basic.user)
-    key = auth.api_key
-    assert key is not None
-    if key.header is not None:
-        return Auth("header", key.value, key.header)
-    return Auth("query", key.value, cast("str", key.query))
-
-
 def _attempts(stream: StreamModel, collector: CollectorModel) -> int | None:
     """The key of the stream, if it is there, stands above that of the collector."""
     return stream.attempts if "attempts" in stream.model_fields_set else collector.attempts
@@ -202,13 +188,9 @@ def _collector(
         },
         every=model.every,
         cron=model.cron,
-        auth=_auth(model.auth) if model.auth else None,
+        auth=model.auth.credential() if model.auth else None,
         rows=model.rows,
-        pages=None
-        if pages is None
-        else Pages("cursor", pages.cursor, pages.param or "")
-        if pages.cursor
-        else Pages("next", pages.next or ""),
+        pages=None if pages is None else pages.rule(),
         since=None
         if since is None
         else SinceConfig(since.field, since.param, since.initial, since.lag),

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, WithJsonSchema
 
 from api2db.app.quantity import duration, size
 from api2db.files.layout import NAME
+from api2db.ingest.auth import fault_of_header, fault_of_text, fault_of_value
 
 TYPES = ("int", "float", "bool", "str", "datetime", "date", "decimal", "json")
 _TARGETS = "postgresql, mysql, mariadb, sqlite and duckdb"
@@ -49,7 +50,46 @@ def _database(value: object) -> object:
         if not re.match(r"[A-Za-z][\w+]*:", value):
             raise ValueError("write a SQLAlchemy URL such as postgresql://user@host/db")
         _port(value)
+        import httpx2  # takes long to load, and only these need it
+
+        try:
+            httpx2.URL(value)
+        except (httpx2.InvalidURL, ValueError):  # its message would show a password
+            raise ValueError("not a URL: a character or the host's name is wrong") from None
     return value
+
+
+def sendable(value: str) -> str:
+    """Return *value* if it can stand in a header; the ValueError does not show it."""
+    fault = fault_of_value(value)
+    if fault is not None:
+        raise ValueError(f"cannot be sent: {fault}")
+    return value
+
+
+def _text(value: object) -> object:
+    fault = fault_of_text(value) if isinstance(value, str) else None
+    if fault is not None:
+        raise ValueError(f"cannot be sent: {fault}")
+    return value
+
+
+def _token(value: object) -> object:
+    if value == "":
+        raise ValueError("must not be empty")
+    return sendable(value) if isinstance(value, str) else value
+
+
+def _header_name(value: object) -> object:
+    fault = fault_of_header(value, "") if isinstance(value, str) else None
+    if fault is not None:
+        raise ValueError(fault)
+    return value
+
+
+def _header_value(value: object) -> object:
+    value = _scalar(value)
+    return sendable(value) if isinstance(value, str) else value
 
 
 def _function(value: object) -> object:
@@ -176,6 +216,10 @@ Scalars = Annotated[
     str | int | float | bool | list[str | int | float | bool], BeforeValidator(_scalars)
 ]
 Count = Annotated[int, BeforeValidator(_count)]
+Text = Annotated[str, BeforeValidator(_text)]
+Token = Annotated[str, BeforeValidator(_token)]
+HeaderName = Annotated[str, BeforeValidator(_header_name)]
+HeaderValue = Annotated[str | int | float | bool, BeforeValidator(_header_value)]
 WebUrl = Annotated[str, BeforeValidator(_web)]
 DatabaseUrl = Annotated[str, BeforeValidator(_database)]
 FunctionName = Annotated[str, BeforeValidator(_function)]

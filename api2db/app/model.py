@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from api2db.app.field import (
     Attempts,
@@ -15,6 +15,8 @@ from api2db.app.field import (
     Duration,
     Format,
     FunctionName,
+    HeaderName,
+    HeaderValue,
     JmesPath,
     Keys,
     Mode,
@@ -29,70 +31,14 @@ from api2db.app.field import (
     column,
     is_loopback,
 )
-
-
-class Model(BaseModel):
-    """A mapping in which unknown keys are mistakes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class BasicModel(Model):
-    """User and password."""
-
-    user: str = Field(description="User name.")
-    password: str = Field(description="Password; write ${NAME} to take it from the environment.")
-
-
-class ApiKeyModel(Model):
-    """An API key in a header or in the query."""
-
-    header: str | None = Field(None, description="Name of the header that carries the key.")
-    query: str | None = Field(None, description="Name of the query parameter that carries it.")
-    value: str = Field(description="The key; write ${NAME} to take it from the environment.")
-
-    @model_validator(mode="after")
-    def _one(self) -> ApiKeyModel:
-        if (self.header is None) == (self.query is None):
-            raise ValueError("give either 'header' or 'query'")
-        return self
-
-
-class AuthModel(Model):
-    """How requests identify themselves: one of these."""
-
-    bearer: str | None = Field(None, description="Sent as 'Authorization: Bearer ...'.")
-    basic: BasicModel | None = Field(None, description="HTTP basic authentication.")
-    api_key: ApiKeyModel | None = Field(None, description="An API key.")
-    oauth2: NotYet = Field(None, description="OAuth 2 client credentials; not in this version.")
-
-    @model_validator(mode="after")
-    def _one(self) -> AuthModel:
-        if sum(given is not None for given in (self.bearer, self.basic, self.api_key)) != 1:
-            raise ValueError("give exactly one of bearer, basic, api_key")
-        return self
-
-
-class PagesModel(Model):
-    """How pages follow each other."""
-
-    cursor: JmesPath | None = Field(None, description="JMESPath of the next cursor in the body.")
-    param: str | None = Field(None, description="Query parameter that sends the cursor back.")
-    next: JmesPath | None = Field(None, description="JMESPath of the next page's URL in the body.")
-    link: NotYet = Field(None, description="Link header (RFC 8288); not in this version.")
-    page: NotYet = Field(None, description="Page numbers; not in this version.")
-    start: NotYet = Field(None, description="First page number; not in this version.")
-    size: NotYet = Field(None, description="Page size; not in this version.")
-    offset: NotYet = Field(None, description="Offsets; not in this version.")
-    limit: NotYet = Field(None, description="Limit; not in this version.")
-
-    @model_validator(mode="after")
-    def _one(self) -> PagesModel:
-        if (self.cursor is None) == (self.next is None):
-            raise ValueError("give either 'cursor' with 'param', or 'next'")
-        if (self.cursor is None) != (self.param is None):
-            raise ValueError("'cursor' and 'param' go together")
-        return self
+from api2db.app.request_model import (
+    ApiKeyModel,
+    AuthModel,
+    BasicModel,
+    Model,
+    OAuth2Model,
+    PagesModel,
+)
 
 
 class SinceModel(Model):
@@ -176,7 +122,7 @@ class DefaultsModel(Model):
     cron: Cron | None = Field(None, description="Five fields, local time: '*/5 * * * *'.")
     auth: AuthModel | None = Field(None, description="How requests identify themselves.")
     params: dict[str, Scalars] = Field({}, description="Query parameters.")
-    headers: dict[str, Scalar] = Field({}, description="Request headers.")
+    headers: dict[HeaderName, HeaderValue] = Field({}, description="Request headers.")
     timeout: Duration = Field(30.0, description="For one request in all, body included.")
     max_bytes: Size = Field(256 * 10**6, description="Cap on a decompressed body.")
     max_pages: Count = Field(100_000, ge=1, description="Cap on the pages of one poll.")
@@ -276,6 +222,7 @@ MODELS: dict[tuple[str, ...], type[Model]] = {
     ("collectors", "*", "auth"): AuthModel,
     ("collectors", "*", "auth", "basic"): BasicModel,
     ("collectors", "*", "auth", "api_key"): ApiKeyModel,
+    ("collectors", "*", "auth", "oauth2"): OAuth2Model,
     ("collectors", "*", "pages"): PagesModel,
     ("collectors", "*", "since"): SinceModel,
     ("collectors", "*", "columns", "*"): ColumnModel,

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from api2db.ingest.auth import Auth
+    from api2db.ingest.auth import Auth, OAuth2
     from api2db.ingest.pages import Pages
 
 
@@ -98,7 +98,7 @@ class CollectorConfig:
     sql: DatabaseConfig | None = None
     every: float | None = None
     cron: str | None = None
-    auth: Auth | None = None
+    auth: Auth | OAuth2 | None = None
     rows: str | None = None
     pages: Pages | None = None
     since: SinceConfig | None = None

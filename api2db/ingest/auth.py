@@ -63,6 +63,25 @@ class Auth:
         return fault_of_header(self.name, self.value) if self.name else fault_of_value(self.value)
 
 
+@dataclass(frozen=True, slots=True)
+class OAuth2:
+    """
+    Where access tokens come from.
+
+    Attributes:
+        token_url: Token endpoint.
+        client_secret: Empty for a public client.
+        scope: Scopes, separated by spaces; empty to leave it out.
+        refresh_token: With it the grant is ``refresh_token``, else ``client_credentials``.
+    """
+
+    token_url: str
+    client_id: str
+    client_secret: str = field(default="", repr=False)
+    scope: str = ""
+    refresh_token: str = field(default="", repr=False)
+
+
 def basic(user: str, password: str) -> str:
     """Return the value of ``Authorization`` for *user* and *password* (RFC 7617, UTF-8)."""
     return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"

@@ -9,10 +9,10 @@ import httpx2
 
 from api2db.core.errors import FormError, RequestRefused, SourceUnavailable
 from api2db.ingest import redirect
-from api2db.ingest.auth import Auth, secret_params
+from api2db.ingest.auth import Auth, OAuth2, secret_params
 from api2db.ingest.coding import Inflater
 from api2db.ingest.httperrors import FOREIGN, judge, shown, translate
-from api2db.ingest.oauth2 import OAuth2, Tokens
+from api2db.ingest.oauth2 import Tokens
 from api2db.ingest.transport import Transport
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from api2db.core.backoff import Backoff
 from api2db.core.errors import ConfigError, FormError, SourceUnavailable
 from api2db.ingest import link
 from api2db.ingest import pages as paging
-from api2db.ingest.auth import Auth, fault_of_header, fault_of_text
+from api2db.ingest.auth import Auth, OAuth2, fault_of_header, fault_of_text
 from api2db.ingest.client import Client
 from api2db.ingest.httperrors import shown
 from api2db.ingest.source import Request, Response, Source
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from api2db.core.clock import Clock
-    from api2db.ingest.oauth2 import OAuth2
     from api2db.ingest.pages import Pages
 
 logger = logging.getLogger(__name__)
@@ -81,11 +80,13 @@ class HttpSource(Source):
         self._url = str(home)
         self._key = auth.params if isinstance(auth, Auth) else ()
         self._pages = pages
+        self.counts = pages is not None and pages.counts
         self._since_param = since_param
         self._params = dict(params or {})
         self._max_bytes = max_bytes
         self._retries = retries
-        self.patience = timeout * (retries + 1) + PATIENCE * retries
+        exchanges = 4 if isinstance(auth, OAuth2) else 1  # a token and a page, each of them twice
+        self.patience = timeout * exchanges * (retries + 1) + PATIENCE * retries
         self._clock = clock
         self._stop = stop
         self._backoff = backoff or Backoff()
@@ -114,11 +115,6 @@ class HttpSource(Source):
             if fault is not None:
                 url = shown(httpx2.URL(self._url))
                 raise ConfigError(f"{url}: {where} cannot be sent: {fault}")
-
-    @property
-    def counts(self) -> bool:
-        """Whether `follow` wants the number of rows on a page."""
-        return self._pages is not None and self._pages.counts
 
     def first(self, since: str | None) -> Request:
         """Return the request of the first page."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 _SPACE = r"[ \t]*"
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
 _TARGET = re.compile(rf"[ \t,]*<([^>]*)>{_SPACE}")
-_PARAM = re.compile(rf";{_SPACE}([^\s;,=\"]*){_SPACE}(?:={_SPACE}({_QUOTED}|[^\s;,]*))?{_SPACE}")
+_PARAM = re.compile(rf";{_SPACE}([^\s;,=\"]*){_SPACE}(?:={_SPACE}({_QUOTED}|[^\s;,\"]*))?{_SPACE}")
 
 
 def find(headers: Iterable[str], relation: str) -> str | None:

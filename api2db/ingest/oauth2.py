@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote_plus, urlencode
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from api2db.core.clock import Clock
+    from api2db.ingest.auth import OAuth2
 
 logger = logging.getLogger(__name__)
 
@@ -26,25 +26,6 @@ logger = logging.getLogger(__name__)
 MARGIN = 60.0
 #: A code of RFC 6749 §5.2; anything else that a server sends may be an echo of a secret.
 _CODE = re.compile(r"[a-z_]{1,40}")
-
-
-@dataclass(frozen=True, slots=True)
-class OAuth2:
-    """
-    Where access tokens come from.
-
-    Attributes:
-        token_url: Token endpoint.
-        client_secret: Empty for a public client.
-        scope: Scopes, separated by spaces; empty to leave it out.
-        refresh_token: With it the grant is ``refresh_token``, else ``client_credentials``.
-    """
-
-    token_url: str
-    client_id: str
-    client_secret: str = field(default="", repr=False)
-    scope: str = ""
-    refresh_token: str = field(default="", repr=False)
 
 
 class Post(Protocol):

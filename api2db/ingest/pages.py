@@ -30,7 +30,7 @@ class Pages:
     """
 
     kind: Literal["cursor", "next", "link", "page", "offset"]
-    path: str = ""
+    path: str | None = None
     param: str = ""
     start: int = 0
     size: tuple[tuple[str, str], ...] = field(default=())

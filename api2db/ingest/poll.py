@@ -214,9 +214,8 @@ class Poll:
         request = self._open.next
         self._requests.add(request)
         try:
-            following = self._source.follow(
-                request, page.next, since=watermark.text(self._open.sent)
-            )
+            cursor = page.n_rows if self._source.counts else page.next
+            following = self._source.follow(request, cursor, since=watermark.text(self._open.sent))
         except PageLoop as exc:
             return None, exc
         if following in self._requests:

@@ -66,9 +66,11 @@ class Source(ABC):
     Attributes:
         patience: Longest time that one page may take, all tries included, in seconds; a
             poller that is silent for longer counts as hung. Infinite where nobody knows.
+        counts: Whether `follow` gets the number of rows on the page as its *cursor*.
     """
 
     patience: float = math.inf
+    counts: bool = False
 
     @abstractmethod
     def first(self, since: str | None) -> Request:

@@ -18,10 +18,9 @@ import httpx2
 import pytest
 
 from api2db.core.errors import Api2dbError, ConfigError, SourceError
-from api2db.ingest.auth import Auth
+from api2db.ingest.auth import Auth, OAuth2
 from api2db.ingest.http import HttpSource
 from api2db.ingest.httperrors import FOREIGN, translate
-from api2db.ingest.oauth2 import OAuth2
 from api2db.ingest.pages import Pages
 from api2db.ingest.source import Request
 from tests.fixtures.api_server import ApiServer, Reply

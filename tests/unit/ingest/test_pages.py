@@ -160,3 +160,49 @@ def test_requests_survive_the_checkpoint(pairs: list[tuple[str, str]], cursor: s
     after = following(Pages("cursor", "n", "cursor"), base, base, cursor)
     if after is not None:
         assert Request.from_json(json.loads(json.dumps(after.to_json()))) == after
+
+
+# -- numbers ---------------------------------------------------------------------------------
+
+PAGE = Pages("page", param="page", start=1, size=(("per_page", "100"),))
+OFFSET = Pages("offset", param="offset", size=(("limit", "100"),))
+PARAMS = {"tag": ["a", "b"], "page": 9, "limit": 7}
+
+
+def numbers(pages: Pages, counts: list[int]) -> list[tuple[tuple[str, str], ...]]:
+    """Return the parameters of each request of a poll whose pages have *counts* rows."""
+    base = first(URL, PARAMS, "since", "5", pages)
+    request, seen = base, [base.params]
+    for i, n_rows in enumerate(counts):
+        after = following(pages, base, request, n_rows)
+        if after is None:
+            assert i == len(counts) - 1, "it ended too soon"
+            return seen
+        # A resumed poll knows the request from the checkpoint only.
+        request = Request.from_json(json.loads(json.dumps(after.to_json())))
+        seen.append(request.params)
+    raise AssertionError("it did not end")
+
+
+def test_pages_are_counted_until_one_is_empty() -> None:
+    """A short page ends nothing; size, since and params go with every page."""
+    seen = numbers(PAGE, [100, 1, 100, 0])
+    rest = (("tag", "a"), ("tag", "b"), ("limit", "7"), ("since", "5"), ("per_page", "100"))
+    assert seen == [(*rest, ("page", str(n))) for n in (1, 2, 3, 4)]
+    assert numbers(Pages("page", param="p"), [0])[0][-1] == ("p", "0")
+
+
+def test_an_offset_moves_on_by_the_rows_that_came() -> None:
+    """An API that gives fewer rows than it was asked for is read without gaps."""
+    seen = numbers(OFFSET, [100, 40, 100, 0])
+    assert [dict(params)["offset"] for params in seen] == ["0", "100", "140", "240"]
+    assert {dict(params)["limit"] for params in seen} == {"100"}
+
+
+def test_the_url_of_a_link_header_is_a_link_like_any_other() -> None:
+    """Relative ones are resolved, none adds parameters, none leads away."""
+    pages = Pages("link")
+    assert following(pages, BASE, BASE, "?page=2") == Request(f"{URL}?page=2")
+    assert following(pages, BASE, BASE, None) is None
+    with pytest.raises(FormError, match="away from the API"):
+        following(pages, BASE, BASE, "https://evil.example/")
