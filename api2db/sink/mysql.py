@@ -47,6 +47,7 @@ create table if not exists {LEDGER} (
   n_rows bigint not null,
   loaded_at datetime(6) not null default current_timestamp(6)
 ) engine=InnoDB"""
+_NEW = "_api2db_new"  # what an upsert calls the new row
 _FORBIDDEN = frozenset({1148, 2068, 3948, 4166})  # LOAD DATA LOCAL
 _AT_ROW = re.compile(r" at row (\d+)\b")
 _NULL = re.compile(r"Column '(.*)' cannot be null")
@@ -180,7 +181,7 @@ class MysqlSink(MysqlTable, SqlSink):
     def _upsert(
         self, columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]
     ) -> None:
-        new = "value({0})" if self.mariadb else "api2db.{0}"
+        new = "value({0})" if self.mariadb else f"{_NEW}.{{0}}"
         old = self.table
         keys = [self._quote(t.ident) for t in targets if t.name in self.delivery.upsert]
         same = " and ".join(f"{old}.{key} <=> {new.format(key)}" for key in keys)
@@ -188,7 +189,7 @@ class MysqlSink(MysqlTable, SqlSink):
         guard = f"{keys[0]} = if(({same}) or exp(710 + rand()), {old}.{keys[0]}, {old}.{keys[0]})"
         rest = [self._quote(t.ident) for t in targets if t.name not in self.delivery.upsert]
         changes = ", ".join([guard, *(f"{name} = {new.format(name)}" for name in rest)])
-        alias = "" if self.mariadb else " as api2db"
+        alias = "" if self.mariadb else f" as {_NEW}"
         self._insert(columns, targets, f"{alias} on duplicate key update {changes}")
 
     def _insert(

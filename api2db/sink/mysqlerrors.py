@@ -67,6 +67,15 @@ _STATES: dict[str, type[SinkError]] = {
     "45": SinkRejected,
     "70": SinkUnavailable,
 }
+_HINTS = {
+    **dict.fromkeys(
+        (1044, 1045, 1049, 1698, 2059, 2061),
+        "check the url of the stream; it is tried again by itself",
+    ),
+    1665: "set the server's binlog_format to ROW or MIXED",
+    1690: "another unique index than the key of the upsert has found a row",
+    3750: "make the table yourself, with a primary key of its own",
+}
 #: What a value looks like in a message.
 _VALUE = re.compile(r"((?:entry|value:?|function) )'.*'( for |$)", re.DOTALL)
 
@@ -84,6 +93,8 @@ def translate(exc: Exception, *, interrupted: bool = False) -> SinkError:
         return _foreign(exc)
     code = number(exc)
     text = str(exc.args[1]) if len(exc.args) > 1 else str(exc)
+    if isinstance(exc, pymysql.InterfaceError):
+        return SinkUnavailable("the connection is closed")
     text = (_VALUE.sub(r"\1...\2", text).strip() or type(exc).__name__).splitlines()[0]
     message = f"{text} ({code})" if code else text
     if code == 1290 and "read" in text.lower():  # --read-only: a replica
@@ -93,11 +104,7 @@ def translate(exc: Exception, *, interrupted: bool = False) -> SinkError:
     kind = NUMBERS.get(code) or _STATES.get((getattr(exc, "sqlstate", None) or "")[:2])
     if kind is None:
         kind = _by_class(exc, code)
-    hint = "check the url of the stream; it is tried again by itself" if code in _LOGIN else None
-    return kind(message, hint=hint)
-
-
-_LOGIN = frozenset({1044, 1045, 1049, 1698, 2059, 2061})
+    return kind(message, hint=_HINTS.get(code))
 
 
 def _by_class(exc: pymysql.MySQLError, code: int) -> type[SinkError]:
@@ -105,8 +112,6 @@ def _by_class(exc: pymysql.MySQLError, code: int) -> type[SinkError]:
         return SinkRejected
     if isinstance(exc, (pymysql.ProgrammingError, pymysql.NotSupportedError)):
         return SinkMisconfigured
-    if isinstance(exc, pymysql.InterfaceError):
-        return SinkUnavailable
     closed = isinstance(exc, pymysql.OperationalError) and not code
     return SinkUnavailable if closed else SinkUnknown
 

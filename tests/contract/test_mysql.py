@@ -316,7 +316,7 @@ def test_a_zombie_holds_a_marker(target: MysqlBackend) -> None:
     sink.write([batch([{"id": 0}])])
     one = batch([{"id": 1}])
     zombie._begin()
-    zombie._mark([one])
+    zombie._mark({one.id: 1})
     sink._db.run("set innodb_lock_wait_timeout = 1")
     with pytest.raises(SinkUnavailable):
         sink.write([one])
@@ -369,6 +369,55 @@ def test_a_read_only_server_is_transient(target: MysqlBackend) -> None:
         target.execute("set global read_only = 0")
     sink.close()
     assert ids(target) == [1]
+
+
+@pytest.mark.backend("mysql")
+def test_a_full_disk_is_transient() -> None:
+    """A server that cannot write takes nothing of a load, and what fits is taken after it."""
+    small = {"innodb_doublewrite": "0"}
+    with MySql(settings=small, durable=False) as server:
+        server.stop()
+        limit = ["sh", "-c", 'trap "" XFSZ; exec "$@"', "sh", "prlimit", "--fsize=50000000"]
+        server._as_nobody = [*limit, *server._as_nobody]  # MariaDB would end itself
+        server.start()
+        target = MysqlBackend(server)
+        sink = open_sink(target)
+        big = batch([{"id": i, "v": "x" * 100_000} for i in range(600)])
+        for infile in (True, False):
+            sink._db.infile = infile
+            with pytest.raises(SinkUnavailable, match="full"):
+                sink.write([big])
+        one = batch([{"id": 1, "v": "y"}])
+        sink.write([one])
+        assert ids(target) == [1]
+        assert sink.landed() == {one.id}
+        target.close()
+
+
+def test_a_refusal_amid_a_file_is_understood(target: MysqlBackend) -> None:
+    """The server's word on a row is heard though megabytes were on their way behind it."""
+    target.execute("create table t (id bigint, v longtext)")
+    target.execute(
+        "create trigger g before insert on t for each row begin"
+        " if new.id = 5 then signal sqlstate '45000' set message_text = 'no fives'; end if; end"
+    )
+    sink = open_sink(target)
+    with pytest.raises(SinkRejected, match="no fives"):
+        sink.write([batch([{"id": i, "v": "x" * 10_000} for i in range(1500)])])
+    sink.write([batch([{"id": 6, "v": "x"}])])
+    assert ids(target) == [6]
+
+
+def test_a_server_that_demands_primary_keys(target: MysqlBackend) -> None:
+    """It refuses the table of a stream that appends, with what to do."""
+    variable = {"mysql": "sql_require_primary_key", "mariadb": "innodb_force_primary_key"}
+    target.execute(f"set global {variable[target.name]} = 1")
+    try:
+        with pytest.raises(SinkMisconfigured):
+            target.sink().write([batch([{"id": 1}])])
+        target.sink(upsert=("id",)).write([batch([{"id": 1}])])
+    finally:
+        target.execute(f"set global {variable[target.name]} = 0")
 
 
 @pytest.mark.parametrize("kind", SERVERS)
