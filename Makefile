@@ -9,13 +9,14 @@ FOR ?=
 KILLS ?= 200
 T ?=
 UPGRADE ?=
+IMAGE ?= api2db
 
 COMPILE = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header $(if $(UPGRADE),--upgrade)
-PACKAGE = pyproject.toml --extra postgresql --extra mysql
+PACKAGE = pyproject.toml --extra all
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers demo test soak lint type bench docs lock
+.PHONY: help setup servers demo test soak lint type bench docs image lock
 
 help:  ## This list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | \
@@ -61,10 +62,15 @@ bench: $(READY) $(YARDSTICKS)/.ready servers  ## How fast: start-up, each target
 	@$(PY) -m benchmarks.end_to_end $(T)
 	@$(PY) -m benchmarks.recompose
 
+image: $(READY)  ## The container image; without a container engine its steps are tried in a folder
+	@if docker info >/dev/null 2>&1; then docker build --pull -t $(IMAGE) .; \
+	else PYTHON=$(PY) HADOLINT=.venv/bin/hadolint sh scripts/try_image.sh; fi
+
 docs: $(READY)  ## Do links lead somewhere, do the named commands exist, does the example load?
 	@$(PY) -m pytest -q tests/unit/test_documents.py
 
 lock: $(READY)  ## Make requirements/*.txt anew from pyproject.toml; UPGRADE=1 takes newer versions
 	@$(COMPILE) $(PACKAGE) --group dev -o requirements/dev.txt
 	@$(COMPILE) $(PACKAGE) --constraint requirements/dev.txt -o requirements/run.txt
+	@$(COMPILE) --constraint requirements/dev.txt --group build -o requirements/build.txt
 	@$(COMPILE) --constraint requirements/dev.txt --group bench -o requirements/bench.txt

@@ -85,14 +85,15 @@ def preview(ctx: click.Context, config: Path | None, as_json: bool, collector: s
 
 
 @cli.command()
+@click.option("--alive", is_flag=True, help="Only say, by the exit code, whether a daemon answers.")
 @common
 @click.pass_context
-def status(ctx: click.Context, config: Path | None, as_json: bool) -> None:
+def status(ctx: click.Context, config: Path | None, as_json: bool, alive: bool) -> None:
     """Show collectors, streams and what waits, with the daemon running or not."""
     from api2db.install import status as command
 
     path, as_json = settle(ctx, config, as_json)
-    ctx.exit(command.status(path, as_json=as_json))
+    ctx.exit(command.alive(path) if alive else command.status(path, as_json=as_json))
 
 
 @cli.command()

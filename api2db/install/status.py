@@ -36,19 +36,33 @@ def status(path: Path, *, as_json: bool) -> int:
     return 0 if picture["healthy"] else 1
 
 
-def _ask(saved: dict[str, Any] | None, config: Config) -> dict[str, Any] | None:
-    """Return what the running daemon says, None if none answers."""
+def alive(path: Path) -> int:
+    """Return 0 if a daemon with the configuration *path* answers, 1 if none does; print nothing."""
+    config = load(path, os.environ)
+    saved = snapshot.load(Layout(config.store).status)
+    return 0 if _fetch(saved, config, "/healthz") is not None else 1
+
+
+def _fetch(saved: dict[str, Any] | None, config: Config, what: str) -> bytes | None:
+    """Return what the running daemon answers at the path *what*, None if none answers."""
     if not saved or not saved["url"]:
         return None
     headers = {"Authorization": f"Bearer {config.status.token}"} if config.status.token else {}
-    request = urllib.request.Request(  # noqa: S310  (our own status file)
-        saved["url"] + "/api/status", headers=headers
-    )
+    request = urllib.request.Request(saved["url"] + what, headers=headers)  # noqa: S310  (ours)
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with direct.open(request, timeout=ANSWER) as answer:
-            picture = json.load(answer)
-    except (OSError, ValueError):
+            return bytes(answer.read())
+    except OSError:
+        return None
+
+
+def _ask(saved: dict[str, Any] | None, config: Config) -> dict[str, Any] | None:
+    """Return what the running daemon says, None if none answers."""
+    answer = _fetch(saved, config, "/api/status")
+    try:
+        picture = json.loads(answer) if answer else None
+    except ValueError:
         return None
     return picture if isinstance(picture, dict) else None
 

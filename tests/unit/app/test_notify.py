@@ -98,12 +98,19 @@ def run(folder: Path, manager: Manager, config: str = CONFIG) -> subprocess.Pope
         return subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=log)
 
 
+def alive(folder: Path) -> int:
+    """Return what ``status --alive`` says, as a container's health check asks it."""
+    command = [sys.executable, "-m", "api2db", "status", "--alive"]
+    return subprocess.run(command, cwd=folder, timeout=30, check=False).returncode
+
+
 def test_a_life(tmp_path: Path, manager: Manager) -> None:
     """READY comes first, then signs of life; STOPPING, with time to drain, at SIGTERM."""
     daemon = run(tmp_path, manager)
     try:
         assert manager.hear() == "READY=1"
         assert [manager.hear() for _ in range(3)] == ["WATCHDOG=1"] * 3
+        assert alive(tmp_path) == 0
         daemon.send_signal(signal.SIGTERM)
         said = ""
         while (said := manager.hear()) == "WATCHDOG=1":
@@ -111,6 +118,7 @@ def test_a_life(tmp_path: Path, manager: Manager) -> None:
         assert said.split("\n") == ["STOPPING=1", "EXTEND_TIMEOUT_USEC=35000000"]
         assert daemon.wait(20) == 0
         assert manager.hear(0.01) == ""
+        assert alive(tmp_path) == 1
     finally:
         daemon.kill()
         daemon.wait()
