@@ -22,6 +22,7 @@ from api2db.core.errors import (
     SinkMisconfigured,
     SinkRejected,
     SinkUnknown,
+    SpoolError,
 )
 from api2db.core.faults import crash_point
 from api2db.sink.base import Delivery, Landed, Sink
@@ -74,8 +75,7 @@ class SqlSink(SqlTable, Sink):
 
     def replace(self, batches: Iterable[Batch], *, forget: Collection[str] = ()) -> Landed:
         """Land *batches* in place of all rows, in one transaction; see `Sink.replace`."""
-        pages = Pages(batches)
-        return self._replanned(lambda: self._swap(pages, forget))
+        return self._replanned(lambda: self._swap(Pages(batches), forget))
 
     def landed(self) -> frozenset[str]:
         """Return the ids of this delivery's batches that have a marker."""
@@ -172,9 +172,8 @@ class SqlSink(SqlTable, Sink):
         except Exception as exc:
             if not self._is_data_error(exc):
                 raise
-            message = f"the rows of {self.delivery.table} cannot be deleted: {exc}"
-            hint = "other tables refer to them: take the reference away, or use upsert"
-            raise SinkMisconfigured(message, hint=hint) from exc
+            where = f"the rows of {self.delivery.table} cannot be deleted: {exc}"
+            raise SinkMisconfigured(where, hint="other tables refer to them; use upsert") from exc
 
     def _mark(self, rows: Mapping[str, int]) -> set[str]:
         """Insert the markers of batches (id -> number of rows); return those that had none."""
@@ -212,7 +211,7 @@ class SqlSink(SqlTable, Sink):
         """Translate what the driver raises, once, here; roll back after any error."""
         try:
             yield
-        except SinkError:
+        except (SinkError, SpoolError):  # the second one comes from what `replace` reads
             self._undo()
             raise
         except ConfigError as exc:  # a type that no column has

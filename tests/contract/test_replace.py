@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from api2db.core.batch import Batch
-from api2db.core.errors import SinkMisconfigured, SinkRejected
+from api2db.core.errors import SinkMisconfigured, SinkRejected, SpoolFailed
 from api2db.sink import load
 from tests.contract.backends import Backend
 from tests.contract.test_sink import batch, ids
@@ -114,9 +114,9 @@ def test_a_crash_in_the_middle_leaves_the_table(database: Backend) -> None:
         def __iter__(self) -> Iterator[Batch]:
             yield from super().__iter__()
             if self.iterations == 2:
-                raise OSError("the disk broke")
+                raise SpoolFailed("the disk broke")
 
-    with pytest.raises(Exception, match="the disk broke"):
+    with pytest.raises(SpoolFailed, match="the disk broke"):
         sink.replace(Broken(batch([{"id": 2}])))
     assert ids(database) == [1]
     sink.replace(OneByOne(batch([{"id": 3}])))

@@ -177,16 +177,17 @@ def test_a_poll_that_is_half_delivered_already(bench: Bench) -> None:
     assert bench.rows() == [3]
 
 
-def test_a_damaged_page(bench: Bench) -> None:
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_a_damaged_page(bench: Bench, lost: int) -> None:
     """A poll that has lost a page is passed over; the one before it is written, then the next."""
     bench.poll("a", 1)
-    bench.put("b", "lost " * 5, first=True)
-    bench.put("b", "kept", last=True)
+    for n in range(3):
+        bench.put("b", f"page {n} " * 5, first=n == 0, last=n == 2)
     bench.end()
     (segment,) = (bench.folder / "spool" / "seg").iterdir()
-    data = segment.read_bytes()
-    assert data.count(b"lost ") >= 5
-    segment.write_bytes(data.replace(b"lost ", b"LOST ", 1))
+    data, page = segment.read_bytes(), f"page {lost} ".encode()
+    assert data.count(page) == 5
+    segment.write_bytes(data.replace(page, page.upper(), 1))
     bench.open()
     bench.worker.start()
     bench.until(lambda: bool(bench.spool.damage) and bench.worker.backlog.queued == 0)
@@ -194,6 +195,37 @@ def test_a_damaged_page(bench: Bench) -> None:
     bench.poll("c", 2, 3)
     bench.until(lambda: bench.waiting() == 0)
     assert bench.rows() == [2, 3]
+
+
+def test_a_page_that_is_damaged_later(bench: Bench) -> None:
+    """If a page breaks after it was seen, the poll is not written; the next one is."""
+    bench.poll("a", "page " * 5)
+    backlog = bench.worker.backlog
+    assert isinstance(backlog, PollBacklog)
+    assert len(backlog.read(16, bulk=False)) == 1
+    (segment,) = (bench.folder / "spool" / "seg").iterdir()
+    segment.write_bytes(segment.read_bytes().replace(b"page ", b"PAGE ", 1))
+    bench.worker.start()
+    bench.until(lambda: "damaged" in bench.worker.progress.error)
+    bench.poll("b", 2)
+    bench.until(lambda: bench.waiting() == 0)
+    assert bench.rows() == [2]
+
+
+def test_what_the_sink_is_given(bench: Bench) -> None:
+    """All batches up to the end of the last whole poll, those of older polls without rows."""
+    bench.put("a", 1, first=True)
+    bench.put("a", 2, last=True)
+    bench.put("b", 3, first=True)
+    bench.put("b", 4, last=True)
+    bench.put("c", 5, first=True)
+    backlog = bench.worker.backlog
+    assert isinstance(backlog, PollBacklog)
+    heads = backlog.read(16, bulk=False)
+    for _ in range(2):
+        given = list(backlog.pages())
+        assert [one.id for one in given] == [one.id for one in heads]
+        assert [one.rows.to_pylist() for one in given] == [[], [], [{"v": 3}], [{"v": 4}]]
 
 
 def test_refused_rows(bench: Bench) -> None:
