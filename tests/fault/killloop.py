@@ -10,6 +10,8 @@ broken bodies and refused cursors. Then everything is healed, the daemon drains,
 SIGTERM with 0, runs once more with ``--once``, and the oracle reads the targets.
 
 ``--pad 8000`` makes the events large, so that segments of the log fill up and go.
+``--outage-spills 30`` makes outages last up to 30 s, and spill after two attempts; the kills then
+strike while batches are spilled and recomposed.
 ``--without-markers`` is the control: it deletes the marker rows between two lives, so a
 batch that was committed but not acknowledged lands again. It must show doubled rows, and
 exits 1 if it does not: an oracle that cannot see the fault proves nothing.
@@ -41,6 +43,9 @@ LIMIT = 6.0  # seconds that a life waits for its crash point
 RARE = {"spool.before_unlink": 8}  # passed once a segment: only with --pad in such a time
 ELSEWHERE = {"worker.after_dead_letter"}  # nothing here is refused: see test_start_and_end
 DEFAULT = ("postgresql", "sqlite", "parquet")
+#: With ``--outage-spills``: where it writes and recomposes shards, and where their order counts.
+SPILLING = ("spill.", "recompose.", "sink.after_commit", "worker.before_ack", "spool.after_ack")
+OUTAGE = 2.0  # seconds that an outage lasts at most
 IDLE_LIVES = 6  # lives in a row without progress that fail the loop
 
 
@@ -66,8 +71,9 @@ class Tally:
 class Points:
     """Which crash point comes next, and at which passing of it."""
 
-    def __init__(self, names: list[str], rng: random.Random, most: int) -> None:
+    def __init__(self, names: list[str], rng: random.Random, most: int, patience: int) -> None:
         self._rng = rng
+        self._patience = patience
         self._most = {name: 1 if name in RARE else most for name in names}
         self._queue: list[str] = []
         self.missed: Counter[str] = Counter()
@@ -75,7 +81,7 @@ class Points:
     def next(self) -> str | None:
         """Return ``point:n``, None when no point that is ever passed is left."""
         if not self._queue:
-            self._queue = [name for name in self._most if self.missed[name] < 3]
+            self._queue = [name for name in self._most if self.missed[name] < self._patience]
             self._rng.shuffle(self._queue)
         if not self._queue:
             return None
@@ -101,28 +107,36 @@ class KillLoop:
         rate: float = 150.0,
         pad: int = 0,
         markers: bool = True,
+        spills: float = 0.0,
     ) -> None:
         self.folder = folder
         self.rng = random.Random(seed)
         self.markers = markers
+        self.spills = spills
         self.tally = Tally()
         names = [name for name in crash_points() if pad or name not in RARE]
         names = [name for name in names if name not in ELSEWHERE]
+        if spills:
+            names = [name for name in names if name.startswith(SPILLING)]
+        else:
+            names = [name for name in names if not name.startswith(SPILLING[:2])]
         if not markers:
             names = [name for name in names if name in AFTER_COMMIT]
-        self.points = Points(names, self.rng, 12 if markers else 3)
+        self.points = Points(names, self.rng, 12 if markers else 3, 9 if spills else 3)
         self.api = Api(seed, rate, pad)
         self.targets: list[Target] = []
         for name in targets:
             self.targets.append(TARGETS[name](folder, seed))
         self.daemon = Daemon(folder, {"API_TOKEN": TOKEN})
-        (folder / "config.yaml").write_text(config(self.targets, self.api.url))
+        (folder / "config.yaml").write_text(
+            config(self.targets, self.api.url, "attempts: 2" if spills else "")
+        )
 
     def run(self, kills: int, seconds: float) -> None:
         """Kill until *kills* lives have ended so, or *seconds* are over."""
         deadline = time.monotonic() + seconds
         for target in self.targets:
-            target.sabotage()
+            target.sabotage(self.spills or OUTAGE)
         while self.tally.kills < kills and time.monotonic() < deadline:
             if self.tally.idle_in_a_row >= IDLE_LIVES:
                 self.tally.faults.append(f"{IDLE_LIVES} lives in a row made no progress")
@@ -237,6 +251,14 @@ class KillLoop:
         """Let the oracle judge every target."""
         return oracle.judge_all(self.api.ledger(), self.targets)
 
+    def spilled(self) -> int:
+        """Count how often a stream began to spill."""
+        return (self.folder / "daemon.log").read_text(errors="replace").count("stream_spilling")
+
+    def shards(self) -> int:
+        """Count the shards that are left; there must be none."""
+        return sum(1 for _ in (self.folder / "STORE" / "upload_failed").rglob("*.parquet*"))
+
     def dead_letters(self) -> int:
         """Count the files of dead rows; there is no bad row, so there must be none."""
         dead = self.folder / "STORE" / "dead_letter"
@@ -266,6 +288,12 @@ def report(loop: KillLoop, verdicts: list[oracle.Verdict], seconds: float) -> bo
         if told := target.told():
             print(f"{target.name}: {told}")
         foreign += [f"{target.name}: {name}" for name in target.foreign()]
+    if loop.spills:
+        print(f"streams began to spill {loop.spilled()} times")
+    if loop.spills and not loop.spilled():
+        tally.faults.append("nothing was spilled")
+    if left := loop.shards():
+        tally.faults.append(f"{left} shards are left")
     dead = loop.dead_letters()
     for verdict in verdicts:
         print(verdict)
@@ -291,6 +319,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--rate", type=float, default=150.0, help="rows a second per resource")
     parser.add_argument("--pad", type=int, default=0, help="bytes of noise in each event")
+    parser.add_argument("--outage-spills", type=float, default=0.0, help="longest outage, seconds")
     parser.add_argument("--without-markers", action="store_true", help="the control")
     parser.add_argument("--keep", action="store_true", help="keep the folder, also if clean")
     args = parser.parse_args(argv)
@@ -308,6 +337,7 @@ def main(argv: list[str] | None = None) -> int:
         rate=args.rate,
         pad=args.pad,
         markers=not args.without_markers,
+        spills=args.outage_spills,
     )
     try:
         loop.run(args.kills, args.seconds)

@@ -12,13 +12,19 @@ if TYPE_CHECKING:
 
 
 class Outages(threading.Thread):
-    """Alternates between service and outage until `heal`."""
+    """
+    Alternates between service and outage until `heal`.
+
+    Attributes:
+        longest: Longest outage, in seconds; the first one is that long.
+    """
 
     def __init__(self, server: Postgres | MysqlServer, seed: int) -> None:
         super().__init__(daemon=True)
         self._server = server
         self._rng = random.Random(seed)
         self._over = threading.Event()
+        self.longest = 2.0
         self.count = 0
         self.failure: BaseException | None = None
 
@@ -29,7 +35,8 @@ class Outages(threading.Thread):
             while not self._over.wait(self._rng.uniform(4, 10)):
                 self._server.stop("immediate")
                 self.count += 1
-                self._over.wait(self._rng.uniform(0.3, 2.0))
+                long = self.longest if self.count == 1 else self._rng.uniform(0.3, self.longest)
+                self._over.wait(long)
                 self._server.start(port)
         except BaseException as exc:
             self.failure = exc

@@ -60,8 +60,8 @@ class Target(ABC):
     def delete_markers(self) -> None:
         """Delete the marker rows, if it is there."""
 
-    def sabotage(self) -> None:
-        """Begin with outages."""
+    def sabotage(self, longest: float) -> None:
+        """Begin with outages of up to *longest* seconds."""
         return
 
     def heal(self) -> None:
@@ -117,7 +117,8 @@ class Server(Target):
             self._landed = self.count()
         return self._landed
 
-    def sabotage(self) -> None:
+    def sabotage(self, longest: float) -> None:
+        self.outages.longest = longest
         self.outages.start()
 
     def heal(self) -> None:
@@ -203,6 +204,12 @@ class PostgresTarget(Server):
                 "select tgname from pg_trigger where not tgisinternal"
             ).fetchall()
         return [str(name) for (name,) in tables + triggers]
+
+
+class SecondPostgresTarget(PostgresTarget):
+    """Another stream of the same type, to a server of its own."""
+
+    name = "postgresql2"
 
 
 class MysqlTarget(Server):
@@ -355,5 +362,5 @@ class ParquetTarget(Target):
 
 TARGETS: dict[str, type[Target]] = {
     cls.name: cls
-    for cls in (PostgresTarget, SqliteTarget, ParquetTarget, MariaDbTarget, MysqlTarget)
+    for cls in (PostgresTarget, SecondPostgresTarget, SqliteTarget, ParquetTarget, MariaDbTarget, MysqlTarget)
 }

@@ -29,7 +29,7 @@ CONFIG = """\
 status: {{ bind: "127.0.0.1:{status_port}" }}
 streams:
 {streams}
-defaults: {{ every: 200ms, auth: {{ bearer: "${{API_TOKEN}}" }}, grace: 20s }}
+defaults: {{ every: 200ms, auth: {{ bearer: "${{API_TOKEN}}" }}, grace: 20s{more} }}
 collectors:
   events:
     get: {api}/events
@@ -49,12 +49,23 @@ STATE = """\
 """
 
 
-def config(targets: Sequence[Target], api: str) -> str:
-    """Return a config.yaml in which every target gets the events, those with keys the state."""
+def config(targets: Sequence[Target], api: str, more: str = "") -> str:
+    """
+    Return a config.yaml in which every target gets the events, those with keys the state.
+
+    Args:
+        more: More defaults, such as ``attempts: 2``.
+    """
     streams = "\n".join(f"  {target.name}: {target.stream()}" for target in targets)
     events = ", ".join(f"{target.name}: {{}}" for target in targets)
     state = ", ".join(f"{target.name}: {{ upsert: id }}" for target in targets if target.upserts)
-    text = CONFIG.format(status_port=free_port(), streams=streams, api=api, events=events)
+    text = CONFIG.format(
+        status_port=free_port(),
+        streams=streams,
+        api=api,
+        events=events,
+        more=more and f", {more}",
+    )
     return text + (STATE.format(api=api, state=state) if state else "")
 
 
