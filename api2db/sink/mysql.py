@@ -213,7 +213,7 @@ class MysqlSink(MysqlTable, SqlSink):
             try:
                 self._db.send(head + values + action.encode())
             except pymysql.MySQLError as exc:
-                self._refusal = (start, translate(exc))
+                self._refusal = (start, self._translate(exc))
                 raise
             start += n
 
@@ -238,7 +238,8 @@ class MysqlSink(MysqlTable, SqlSink):
 
     def _translate(self, exc: Exception) -> SinkError:
         interrupted = self._connection is not None and self._connection.interrupted
-        return translate(exc, interrupted=interrupted)
+        server = "MariaDB" if self.mariadb else "MySQL"
+        return translate(exc, server, interrupted=interrupted)
 
 
 def _slices(markers: Sequence[str]) -> Iterator[Sequence[str]]:

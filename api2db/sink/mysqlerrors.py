@@ -85,18 +85,18 @@ def number(exc: BaseException) -> int:
     return exc.args[0] if exc.args and isinstance(exc.args[0], int) else 0
 
 
-def translate(exc: Exception, *, interrupted: bool = False) -> SinkError:
+def translate(exc: Exception, server: str = "MySQL", *, interrupted: bool = False) -> SinkError:
     """Return the error of ours that *exc* means; the message names no row's content."""
     if interrupted:
-        return SinkUnavailable("the server did not answer in time; the connection was cut")
+        return SinkUnavailable(f"{server} did not answer in time; the connection was cut")
     if not isinstance(exc, pymysql.MySQLError):
         return _foreign(exc)
     code = number(exc)
     text = str(exc.args[1]) if len(exc.args) > 1 else str(exc)
     if isinstance(exc, pymysql.InterfaceError):
-        return SinkUnavailable("the connection is closed")
+        return SinkUnavailable(f"{server}: the connection is closed")
     text = (_VALUE.sub(r"\1...\2", text).strip() or type(exc).__name__).splitlines()[0]
-    message = f"{text} ({code})" if code else text
+    message = f"{server}: {text} ({code})" if code else f"{server}: {text}"
     if code == 1290 and "read" in text.lower():  # --read-only: a replica
         return SinkUnavailable(message)
     if code in (2002, 2003) and re.search("certificate|SSL", text):

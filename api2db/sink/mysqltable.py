@@ -126,6 +126,8 @@ class MysqlTable(SqlTable):
         return types.arrow_type(f"decimal({held[0]},{held[1]})")
 
     def _kind(self, sql: str, coming: pa.DataType) -> str | None:
+        if sql == "tinyint(1)" and types.kind_of(coming) == "int":
+            return "int"  # to the server it is a small number
         return kind_of_column(sql, self.table)
 
     def _add_column(self, ident: str, type_: pa.DataType) -> str:

@@ -120,7 +120,7 @@ def test_no_value_of_a_row_in_a_message(text: str) -> None:
     """Messages go to the log; the dead letters hold the row."""
     message = str(translate(pymysql.IntegrityError(1062, text)))
     assert "s3cret" not in message
-    assert message.startswith(text[:9])
+    assert message.startswith(f"MySQL: {text[:9]}")
 
 
 def test_an_interrupted_call_is_transient() -> None:
