@@ -266,6 +266,19 @@ class KillLoop:
             1 for path in dead.rglob("*") if path.is_file() and "_responses" not in path.parts
         )
 
+    def left_behind(self) -> list[str]:
+        """Say what there should not be at the end, in the STORE and in the targets."""
+        found = []
+        if self.spills and not self.spilled():
+            found.append("nothing was spilled")
+        if left := self.shards():
+            found.append(f"{left} shards are left")
+        if dead := self.dead_letters():
+            found.append(f"{dead} files in STORE/dead_letter")
+        for target in self.targets:
+            found += [f"unasked-for in {target.name}: {name}" for name in target.foreign()]
+        return found
+
     def close(self) -> None:
         """End every process."""
         self.daemon.close()
@@ -283,30 +296,20 @@ def report(loop: KillLoop, verdicts: list[oracle.Verdict], seconds: float) -> bo
         print("points never passed:", ", ".join(never))
     print(f"lives without progress: {tally.idle} (longest row {tally.worst_idle})")
     print(f"api={stats['served']} faults={stats['faults']}")
-    foreign = []
     for target in loop.targets:
         if told := target.told():
             print(f"{target.name}: {told}")
-        foreign += [f"{target.name}: {name}" for name in target.foreign()]
     if loop.spills:
         print(f"streams began to spill {loop.spilled()} times")
-    if loop.spills and not loop.spilled():
-        tally.faults.append("nothing was spilled")
-    if left := loop.shards():
-        tally.faults.append(f"{left} shards are left")
-    dead = loop.dead_letters()
     for verdict in verdicts:
         print(verdict)
-    for fault in tally.faults:
+    faults = [*tally.faults, *loop.left_behind()]
+    for fault in faults:
         print("FAULT", fault)
-    if dead:
-        print(f"FAULT {dead} files in STORE/dead_letter")
-    if foreign:
-        print("FAULT unasked-for objects:", ", ".join(foreign))
     lost = sum(v.lost for v in verdicts)
     doubled = sum(v.doubled for v in verdicts)
     print(f"{tally.kills} kills in {seconds:.0f} s: {lost} lost, {doubled} doubled")
-    return all(v.clean for v in verdicts) and not (tally.faults or dead or foreign)
+    return all(v.clean for v in verdicts) and not faults
 
 
 def main(argv: list[str] | None = None) -> int:

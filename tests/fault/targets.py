@@ -362,5 +362,12 @@ class ParquetTarget(Target):
 
 TARGETS: dict[str, type[Target]] = {
     cls.name: cls
-    for cls in (PostgresTarget, SecondPostgresTarget, SqliteTarget, ParquetTarget, MariaDbTarget, MysqlTarget)
+    for cls in (
+        PostgresTarget,
+        SecondPostgresTarget,
+        SqliteTarget,
+        ParquetTarget,
+        MariaDbTarget,
+        MysqlTarget,
+    )
 }
