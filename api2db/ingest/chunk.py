@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from api2db.ingest.form_path import Path
     from api2db.ingest.watermark import Value
 
@@ -53,6 +55,19 @@ class Chunk:
         self.dead |= {len(self.values) + i: why for i, why in other.dead.items()}
         self.values += other.values
         self.raws += other.raws
+
+    def body(self) -> bytes:
+        """Return the rows as one JSON array."""
+        return b"[" + b",".join(self.raws) + b"]"
+
+    def is_json(self, types: Iterable[str]) -> bool:
+        """Return whether the JSON of these rows says all, for columns of *types* too."""
+        if any(type_ == "date" or type_.startswith("decimal") for type_ in types):
+            return False
+        kinds: set[type] = set()
+        for row in self.values:
+            kinds.update(map(type, row.values()))
+        return kinds.isdisjoint((date, Decimal))
 
     def search(self, path: Path) -> list[Value]:
         """Return for each row the value at *path*, as `since` has it."""

@@ -20,7 +20,7 @@ from api2db.core.batch import DeadRow
 from api2db.core.errors import ConfigError
 from api2db.ingest.chunk import Chunk
 from api2db.ingest.form_declared import Column, Declared
-from api2db.ingest.form_envelope import Envelope, Rows
+from api2db.ingest.form_envelope import Envelope, Rows, decode_rows
 from api2db.ingest.form_inferred import Inferred
 from api2db.ingest.form_path import Path
 from api2db.ingest.form_shape import Shape, Uncompilable
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["Built", "Column", "Form", "Page"]
 
 _decode = msgspec.json.Decoder().decode
-_decode_far = msgspec.json.Decoder(float_hook=float).decode  # 1e400 is infinity there
 _canonical = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -148,7 +147,7 @@ class Form:
 
     def _parse_loose(self, body: bytes) -> Page:
         rows = self._envelope.split(body)
-        values = _decode_rows(rows)
+        values = decode_rows(rows)
         since = None
         if self._since is not None:
             since = [_since_value(self._since, value) for value in values]
@@ -156,9 +155,15 @@ class Form:
 
     def _take(self, chunk: Chunk) -> Page:
         since = None if self._since is None else chunk.since or chunk.search(self._since)
+        declared = isinstance(self._plan, Declared)
+        if declared or chunk.is_json(self.memory.get("columns", {}).values()):
+            page = self._parse_typed(chunk.body()) if not chunk.dead else None
+            if page is not None:
+                page.next, page.since = chunk.next, since
+                return page
         rows = Rows([*chunk.raws], chunk.next, dead={**chunk.dead})
         # Declared columns convert from JSON; inference sees the values' own types.
-        values: list[Any] | None = None if isinstance(self._plan, Declared) else [*chunk.values]
+        values: list[Any] | None = None if declared else [*chunk.values]
         return Page(self, b"", len(rows.raws), chunk.next, since, rows=rows, values=values)
 
     def _build(self, page: Page, skip: Collection[int]) -> Built:
@@ -260,7 +265,7 @@ class Page:
         """Return the rows as JSON, and decoded one by one."""
         rows = self.loose_rows()
         if self._values is None:
-            self._values = _decode_rows(rows)
+            self._values = decode_rows(rows)
         return rows, self._values
 
 
@@ -271,30 +276,6 @@ def _path(key: str, text: str | None) -> Path | None:
         return Path(text)
     except ConfigError as exc:
         raise ConfigError(f"{key}: {exc}") from exc
-
-
-def _decode_rows(rows: Rows) -> list[Any]:
-    """Return the rows decoded; those that cannot be are None, and noted in `Rows.dead`."""
-    values: list[Any] = []
-    for i, raw in enumerate(rows.raws):
-        try:
-            values.append(None if i in rows.dead else _decode(raw))
-        except (ValueError, RecursionError):
-            values.append(_decode_odd(rows, i))
-    return values
-
-
-def _decode_odd(rows: Rows, i: int) -> Any:
-    try:
-        return _decode_far(rows.raws[i])
-    except RecursionError:
-        rows.dead[i] = "the row is nested too deeply"
-    except UnicodeDecodeError:
-        rows.dead[i] = "the row is not UTF-8"
-    except ValueError as exc:
-        reason = str(exc).removeprefix("JSON is malformed: ")
-        rows.dead[i] = f"the row is not JSON: {reason}"
-    return None
 
 
 def _since_value(path: Path, row: object) -> Any:

@@ -23,6 +23,7 @@ Decode: TypeAlias = "Callable[[bytes], tuple[list[Any], object]]"
 
 _container = msgspec.json.Decoder(dict[str, msgspec.Raw] | list[msgspec.Raw])
 _any = msgspec.json.Decoder()
+_decode_far = msgspec.json.Decoder(float_hook=float).decode  # 1e400 is infinity there
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -245,3 +246,27 @@ def _fault(text: bytes, exc: ValueError, body: bytes) -> FormError:
         return FormError(f"the body is cut off: it ends at byte {len(text)}", body=body)
     reason = str(exc).removeprefix("JSON is malformed: ")
     return FormError(f"the body is not JSON: {reason}", body=body)
+
+
+def decode_rows(rows: Rows) -> list[Any]:
+    """Return the rows decoded; those that cannot be are None, and noted in `Rows.dead`."""
+    values: list[Any] = []
+    for i, raw in enumerate(rows.raws):
+        try:
+            values.append(None if i in rows.dead else _any.decode(raw))
+        except (ValueError, RecursionError):
+            values.append(_decode_odd(rows, i))
+    return values
+
+
+def _decode_odd(rows: Rows, i: int) -> Any:
+    try:
+        return _decode_far(rows.raws[i])
+    except RecursionError:
+        rows.dead[i] = "the row is nested too deeply"
+    except UnicodeDecodeError:
+        rows.dead[i] = "the row is not UTF-8"
+    except ValueError as exc:
+        reason = str(exc).removeprefix("JSON is malformed: ")
+        rows.dead[i] = f"the row is not JSON: {reason}"
+    return None

@@ -106,6 +106,9 @@ def row(mapping: Mapping[Any, Any]) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for key, value in mapping.items():
+        if type(value) in _PLAIN and type(key) is str:
+            found[key] = value
+            continue
         try:
             found[key if type(key) is str else str(key)] = native(value)
         except TypeError as exc:
@@ -185,6 +188,10 @@ _NATIVE: dict[type, Callable[[Any], Any]] = {
     **dict.fromkeys((IPv4Address, IPv4Interface, IPv4Network), str),
     **dict.fromkeys((IPv6Address, IPv6Interface, IPv6Network), str),
 }
+
+
+#: What stays as it is; looked at first, for most values are of these.
+_PLAIN = frozenset({type(None), bool, int, str})
 
 
 def _kind(value: object) -> str:

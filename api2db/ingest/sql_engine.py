@@ -37,10 +37,10 @@ _DRIVERS = {
 }
 #: Said to every new connection: nothing is ever written, and times are UTC.
 _READ_ONLY = {
-    "postgresql": "set session characteristics as transaction read only",
-    "mysql": "set session transaction read only, session time_zone = '+00:00'",
-    "mariadb": "set session transaction read only, session time_zone = '+00:00'",
-    "sqlite": "pragma query_only = on",
+    "postgresql": ("set session characteristics as transaction read only",),
+    "mysql": ("set session transaction read only", "set time_zone = '+00:00'"),
+    "mariadb": ("set session transaction read only", "set time_zone = '+00:00'"),
+    "sqlite": ("pragma query_only = on",),
 }
 
 
@@ -81,9 +81,9 @@ def make_engine(url: str, folder: Path, *, timeout: float) -> Engine:
         raise ConfigError(f"sql: no driver for {parsed.drivername}: {exc}", hint=hint) from exc
     except (ArgumentError, TypeError) as exc:
         raise ConfigError(f"sql: {_line(exc)}", hint="check the URL") from exc
-    statement = _READ_ONLY.get(engine.dialect.name)
-    if statement is not None:
-        event.listen(engine, "connect", lambda raw, _: _tell(raw, statement))
+    statements = _READ_ONLY.get(engine.dialect.name)
+    if statements is not None:
+        event.listen(engine, "connect", lambda raw, _: _tell(raw, statements))
     return engine
 
 
@@ -101,9 +101,10 @@ def _parsed(url: str, folder: Path) -> URL:
     return parsed
 
 
-def _tell(raw: Any, statement: str) -> None:
+def _tell(raw: Any, statements: tuple[str, ...]) -> None:
     cursor = raw.cursor()
-    cursor.execute(statement)
+    for statement in statements:
+        cursor.execute(statement)
     cursor.close()
     with suppress(Exception):
         raw.commit()

@@ -10,16 +10,25 @@ import sys
 import threading
 import time
 from collections import Counter
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
+from api2db.core.clock import SystemClock
+from api2db.core.errors import SourceUnavailable
+from api2db.ingest.form import Form
+from api2db.ingest.sql import SqlSource
+from tests.fixtures import mariadb
 from tests.fixtures.postgres import Postgres, binaries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from api2db.ingest.source import Request
 
 COMMAND = Path(sys.executable).with_name("api2db")
 pytestmark = [
@@ -187,3 +196,58 @@ def test_a_server_that_hangs_or_is_gone(tmp_path: Path, server: Postgres) -> Non
     assert project.once() == 1
     log = (tmp_path / "log").read_text()
     assert "there is no table 'app.events'" in log
+
+
+@pytest.mark.backend("mariadb")
+@pytest.mark.skipif(mariadb.binaries() is None, reason="no MariaDB server here")
+def test_mariadb(tmp_path: Path) -> None:
+    """Pages, types and the read-only session, and a server that hangs, on MariaDB too."""
+    with mariadb.MariaDb(durable=False) as maria:
+        dsn = maria.create_database("source")
+        with maria.connect("source", autocommit=True) as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "create table t (id bigint unsigned primary key, at datetime(6) not null,"
+                " price decimal(10,2), day date, bits bit(3), e enum('x','y'), raw varbinary(9))"
+            )
+            for i in range(25):
+                at = f"2024-01-01 00:00:0{i // 5}.5"
+                rest = "1.25, '2024-02-03', b'101', 'y', x'00ff'"
+                cursor.execute(f"insert into t values ({i}, '{at}', {rest})")
+        api = SqlSource(
+            dsn,
+            folder=tmp_path,
+            clock=SystemClock(),
+            stop=threading.Event(),
+            table="t",
+            cursor="at",
+            page_size=7,
+            timeout=2.0,
+            retries=0,
+        )
+        form = Form(rows=None, columns=None, since="at", memory={"columns": api.types()})
+        request: Request | None = api.first("2024-01-01T00:00:02.500000Z")
+        found = []
+        while request is not None:
+            page = form.parse(api.send(request).read())
+            found += page.build().rows.to_pylist()
+            request = api.follow(request, page.next, since=None)
+        assert [row["id"] for row in found] == list(range(10, 25))
+        assert found[0] == {
+            "id": 10,
+            "at": datetime(2024, 1, 1, 0, 0, 2, 500_000, UTC),
+            "price": Decimal("1.25"),
+            "day": date(2024, 2, 3),
+            "bits": 5,
+            "e": "y",
+            "raw": "00ff",
+        }
+        with pytest.raises(SourceUnavailable, match="READ ONLY"):
+            api._tried(lambda connection: connection.exec_driver_sql("delete from t"))
+        os.kill(maria.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(SourceUnavailable, match="no page within 2 s"):
+                api.send(api.first(None)).read()
+        finally:
+            os.kill(maria.pid, signal.SIGCONT)
+        assert len(api.send(api.first(None)).read().values) == 7  # type: ignore[union-attr]
+        api.close()
