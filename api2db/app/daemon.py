@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 #: Longest time between looks at whether everything has landed, in seconds.
 DRAIN_LOOK = 0.05
+#: How long the page under way may take once polling is to stop, in seconds.
+LAST_PAGE = 2.0
 
 
 class Daemon:
@@ -93,7 +95,7 @@ class Daemon:
         """
         Poll every collector once, all at the same time; return whether none failed.
 
-        When *stop* is set, polls end after the page under way.
+        When *stop* is set, polls end after the page under way; one that does not is left.
         """
         threads = [
             threading.Thread(target=line.poller.poll, name=f"poll-{name}", daemon=True)
@@ -101,10 +103,14 @@ class Daemon:
         ]
         for thread in threads:
             thread.start()
+        left_at = None
         for thread in threads:
             while thread.is_alive():
                 if stop.is_set():
                     self.stop_polling()
+                    left_at = left_at or time.monotonic() + LAST_PAGE
+                    if time.monotonic() > left_at:
+                        return False
                 thread.join(DRAIN_LOOK)
         return not any(line.poller.counts.error for line in self.lines.values())
 
@@ -145,7 +151,7 @@ class Daemon:
         deadline = time.monotonic() + grace
         self.stop_polling()
         for line in self.lines.values():
-            line.poller.join(min(2.0, deadline - time.monotonic()))
+            line.poller.join(min(LAST_PAGE, deadline - time.monotonic()))
             line.poller.close()
         if drain:
             self._drain_healthy(deadline - grace / 4)

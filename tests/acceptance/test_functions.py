@@ -145,3 +145,20 @@ def works():
     assert status["collectors"]["works"]["healthy"]
     assert "collectors/numbers_.py:3: KeyError: 'gone'" in status["collectors"]["raises"]["error"]
     assert "Traceback" in log.read_text()
+
+
+def test_one_signal_ends_a_run_whose_function_hangs(tmp_path: Path) -> None:
+    """`run --once` does not wait for ever for what never returns."""
+    module = "import pathlib, threading\ndef plain():\n    pathlib.Path('called').touch()\n"
+    module += "    threading.Event().wait()\ndef marked():\n    return []\n"
+    Project(tmp_path, module=module)
+    run = subprocess.Popen([COMMAND, "run", "--once"], cwd=tmp_path)
+    try:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "called").exists() and time.monotonic() < deadline:
+            threading.Event().wait(0.05)
+        run.terminate()
+        assert run.wait(30) == 1
+    finally:
+        run.kill()
+        run.wait()
