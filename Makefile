@@ -42,6 +42,8 @@ soak: $(READY) servers  ## The long tests: KILLS=200 kills within FOR seconds, m
 	@$(PY) -m tests.fault.killloop --kills 20 --without-markers
 	@$(PY) -m tests.fault.killloop --targets mariadb,mysql --kills $(KILLS) $(if $(FOR),--seconds $(FOR))
 	@$(PY) -m tests.fault.killloop --targets mariadb,mysql --kills 10 --without-markers
+	@$(PY) -m tests.fault.killloop --targets duckdb,csv --kills $(KILLS) $(if $(FOR),--seconds $(FOR))
+	@$(PY) -m tests.fault.killloop --targets duckdb,csv --kills 10 --without-markers
 	@$(PY) -m pytest -q -m soak --timeout 1000 --show-capture stdout
 
 lint: $(READY)  ## ruff, and the layers

@@ -13,7 +13,10 @@ both, every other round in the opposite order; a ratio is the median of the roun
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import os
+import shutil
 import sqlite3
 import statistics
 import sys
@@ -27,21 +30,26 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import pyarrow as pa
 import pyarrow.csv
+import pyarrow.parquet as pq
 
 from api2db.core.batch import Batch
 from api2db.sink.base import Delivery
 from api2db.sink.registry import make_sink
 from tests.fixtures import mariadb, mysql
+from tests.fixtures.postgres import Postgres
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pymysql
 
+    from api2db.sink.base import Sink
     from api2db.sink.sql import SqlSink
     from tests.fixtures.mysqlserver import MysqlServer
 
 FEED = Path(__file__).resolve().parents[1] / "demo/data/usgs_all_week_2018-02-07.geojson"
+#: As the log gives them to batches: each greater than the one before.
+_numbers = itertools.count(1)
 #: Pages of one transaction, as the worker takes them.
 PAGES = 16
 #: The least share of the driver's own speed.
@@ -52,6 +60,7 @@ class Target(ABC):
     """One kind of target on a server (or in a file) of its own; another one is a subclass."""
 
     name: ClassVar[str]
+    upserts: ClassVar[bool] = True
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         """Start what is needed; *stack* ends it."""
@@ -65,6 +74,22 @@ class Target(ABC):
     @abstractmethod
     def execute(self, statement: str) -> list[Any]:
         """Run a statement; return its rows."""
+
+    def sink(self, table: str, key: tuple[str, ...] = ()) -> Sink:
+        """Return our sink, not open."""
+        delivery = Delivery("0" * 32, "c", "s", table, key)
+        return make_sink(self.url(), None, delivery, base=self.folder)
+
+    def begin(self, schema: pa.Schema) -> None:
+        """Empty both tables; make the one of the driver as ours would be."""
+        self.execute("drop table if exists ours")
+        self.execute("drop table if exists own")
+        self.execute(cast("SqlSink", self.sink("own")).ddl(schema))
+
+    def count(self, table: str) -> int:
+        """Return how many rows a table has."""
+        ((found,),) = self.execute(f"select count(*) from {table}")
+        return int(found)
 
     @abstractmethod
     def prepare(self, transactions: Sequence[pa.Table]) -> None:
@@ -191,7 +216,90 @@ class Sqlite(Target):
         self._db.execute("commit")
 
 
-TARGETS: dict[str, type[Target]] = {cls.name: cls for cls in (Mariadb, Mysql, Duckdb, Sqlite)}
+class Postgresql(Target):
+    """COPY by psycopg, from prepared CSV."""
+
+    name = "postgresql"
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        super().__init__(folder, stack)
+        import psycopg
+
+        self._server = stack.enter_context(Postgres())
+        self._db = stack.enter_context(psycopg.connect(self._server.dsn))
+        self._prepared: list[bytes] = []
+
+    def url(self) -> str:
+        """Return the server's database."""
+        return self._server.dsn
+
+    def execute(self, statement: str) -> list[Any]:
+        """Run a statement."""
+        with self._db.cursor() as cursor:
+            cursor.execute(statement)  # type: ignore[call-overload]
+            found = cursor.fetchall() if cursor.description else []
+        self._db.commit()
+        return found
+
+    def prepare(self, transactions: Sequence[pa.Table]) -> None:
+        """Make CSV."""
+        for table in transactions:
+            sink = pa.BufferOutputStream()
+            pa.csv.write_csv(table, sink, pa.csv.WriteOptions(include_header=False))
+            self._prepared.append(sink.getvalue().to_pybytes())
+
+    def fastest(self, i: int) -> None:
+        """Copy and commit."""
+        with self._db.cursor() as cursor, cursor.copy("copy own from stdin (format csv)") as copy:
+            copy.write(self._prepared[i])
+        self._db.commit()
+
+
+class Parquet(Target):
+    """pyarrow writes a file for each page, and it is synced."""
+
+    name = "parquet"
+    upserts = False
+
+    def url(self) -> str:
+        """Return nothing: it is a folder."""
+        return ""
+
+    def execute(self, statement: str) -> list[Any]:
+        """Refuse: a folder has no statements."""
+        raise NotImplementedError(statement)
+
+    def sink(self, table: str, key: tuple[str, ...] = ()) -> Sink:
+        """Return our sink of shards."""
+        return make_sink(None, self.folder, Delivery("0" * 32, "c", "s", table), base=self.folder)
+
+    def begin(self, schema: pa.Schema) -> None:
+        """Make the folders anew."""
+        for table in ("ours", "own"):
+            shutil.rmtree(self.folder / table, ignore_errors=True)
+            (self.folder / table).mkdir()
+
+    def count(self, table: str) -> int:
+        """Add up what the files say."""
+        files = (self.folder / table).glob("*.parquet")
+        return sum(pq.read_metadata(path).num_rows for path in files)
+
+    def prepare(self, transactions: Sequence[pa.Table]) -> None:
+        """Keep the pages."""
+        self._prepared = [table.to_batches() for table in transactions]
+
+    def fastest(self, i: int) -> None:
+        """Write and sync each page."""
+        for n, page in enumerate(self._prepared[i]):
+            with (self.folder / "own" / f"{i}-{n}.parquet").open("wb") as file:
+                pq.write_table(pa.Table.from_batches([page]), file, compression="zstd")
+                file.flush()
+                os.fsync(file.fileno())
+
+
+TARGETS: dict[str, type[Target]] = {
+    cls.name: cls for cls in (Postgresql, Mariadb, Mysql, Duckdb, Sqlite, Parquet)
+}
 
 
 def pages(count: int) -> list[pa.RecordBatch]:
@@ -220,7 +328,7 @@ def pages(count: int) -> list[pa.RecordBatch]:
 
 def batches(rows: Sequence[pa.RecordBatch]) -> list[Batch]:
     """Return *rows* as new batches."""
-    return [Batch(uuid.uuid4().hex, i, i, page) for i, page in enumerate(rows)]
+    return [Batch(uuid.uuid4().hex, n, n, page) for n, page in zip(_numbers, rows, strict=False)]
 
 
 def measure(target: Target, rounds: int, count: int, *, upsert: bool) -> dict[str, Any]:
@@ -228,25 +336,13 @@ def measure(target: Target, rounds: int, count: int, *, upsert: bool) -> dict[st
     given = pages(count)
     transactions = [given[i : i + PAGES] for i in range(0, count, PAGES)]
     target.prepare([pa.Table.from_batches(some) for some in transactions])
-    key = ("id",) if upsert else ()
-    sink = cast(
-        "SqlSink",
-        make_sink(
-            target.url(), None, Delivery("0" * 32, "c", "s", "ours", key), base=target.folder
-        ),
-    )
-    own = cast(
-        "SqlSink",
-        make_sink(target.url(), None, Delivery("0" * 32, "c", "s", "own"), base=target.folder),
-    )
+    sink = target.sink("ours", ("id",) if upsert else ())
     n = sum(page.num_rows for page in given)
     ours, theirs = [], []
     with closing(sink):
         sink.open()
         for i in range(rounds):
-            target.execute("drop table if exists ours")
-            target.execute("drop table if exists own")
-            target.execute(own.ddl(given[0].schema))
+            target.begin(given[0].schema)
             sink.write(batches([given[0].slice(0, 1)]))  # makes the table
             ways = [lambda: _theirs(target, len(transactions)), lambda: _ours(sink, transactions)]
             seconds = [0.0, 0.0]
@@ -257,7 +353,7 @@ def measure(target: Target, rounds: int, count: int, *, upsert: bool) -> dict[st
             theirs.append(seconds[0])
             ours.append(seconds[1])
             for table, extra in (("own", 0), ("ours", 0 if upsert else 1)):
-                ((found,),) = target.execute(f"select count(*) from {table}")
+                found = target.count(table)
                 if found != n + extra:
                     raise SystemExit(f"{target.name}: {found} of {n} rows in {table}")
     return {
@@ -275,7 +371,7 @@ def _theirs(target: Target, transactions: int) -> None:
         target.fastest(i)
 
 
-def _ours(sink: SqlSink, transactions: Sequence[Sequence[pa.RecordBatch]]) -> None:
+def _ours(sink: Sink, transactions: Sequence[Sequence[pa.RecordBatch]]) -> None:
     done: list[str] = []
     for some in transactions:
         sent = batches(some)
@@ -300,7 +396,7 @@ def main(argv: list[str] | None = None) -> int:
             except FileNotFoundError as exc:
                 print(f"{name}: NOT RUN: {exc}", file=sys.stderr)
                 continue
-            for upsert in (False, True):
+            for upsert in (False, True) if target.upserts else (False,):
                 result = measure(target, args.rounds, args.pages, upsert=upsert)
                 results.append(result)
                 if not args.json:

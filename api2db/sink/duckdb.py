@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import threading
 from collections import defaultdict
 from contextlib import contextmanager, suppress
@@ -50,6 +52,10 @@ _DAYS = (-(2**31) + 2, 2**31 - 2)
 #: Who writes to a file; sinks are the only ones that do, for other processes are locked out.
 _writing: defaultdict[Path, threading.RLock] = defaultdict(threading.RLock)
 _CHANGED = (duckdb.CatalogException, duckdb.TransactionException)
+
+# DuckDB's binding tells, as a process ends, of all its objects that are still there; without this
+# `gc.freeze` would keep them.
+atexit.register(gc.unfreeze)
 
 
 class DuckdbSink(SqlSink):

@@ -124,6 +124,23 @@ def test_nothing_is_fetched(target: DuckdbBackend) -> None:
         assert sink._run(f"select current_setting('{option}')").fetchone() == (False,)
 
 
+def test_the_end_of_a_process_is_quiet(tmp_path: Path) -> None:
+    """Nothing is said at the end, also where the collector was told to leave things alone."""
+    code = (
+        "import gc; gc.disable()\n"
+        "from pathlib import Path\n"
+        "from api2db.sink.base import Delivery\n"
+        "from api2db.sink.registry import make_sink\n"
+        "where = Path(__import__('sys').argv[1])\n"
+        "d = Delivery('0' * 32, 'c', 's', 't')\n"
+        "sink = make_sink('duckdb:///x.db', None, d, base=where)\n"
+        "gc.freeze(); gc.enable()\n"
+        "sink.open(); sink.close()"
+    )
+    run = [sys.executable, "-c", code, str(tmp_path)]
+    assert subprocess.run(run, capture_output=True, text=True, check=True).stderr == ""
+
+
 # -- several sinks -------------------------------------------------------------------------
 
 

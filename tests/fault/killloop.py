@@ -31,8 +31,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.fault import oracle
+from tests.fault.filetargets import TARGETS
 from tests.fault.paged_api import TOKEN
-from tests.fault.targets import TARGETS, Target
+from tests.fault.targets import Target
 from tests.fault.world import Api, Daemon, Progress, config, crash_points, progress, wait_until
 
 if TYPE_CHECKING:
