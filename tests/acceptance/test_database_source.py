@@ -48,6 +48,7 @@ collectors:
     table: app.events
     page_size: 50
     timeout: %s
+    retries: 12
     since: { field: at, lag: 5s }
     to: { db: { } }
 """
