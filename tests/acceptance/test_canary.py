@@ -83,6 +83,16 @@ collectors:
     auth: {{ api_key: {{ header: X-Key, value: "${{cred:key}}" }} }}
     rows: data
     to: {{ lite: {{}} }}
+  oauth_refused:
+    get: {api}/401
+    auth:
+      oauth2: {{ token_url: "{api}/500", client_id: c, client_secret: canary-client,
+                 refresh_token: canary-refresh }}
+    to: {{ lite: {{}} }}
+  oauth:
+    get: {api}/401
+    auth: {{ oauth2: {{ token_url: "{api}/token", client_id: c, client_secret: canary-client }} }}
+    to: {{ lite: {{}} }}
   function:
     python: leaky:rows
     to: {{ lite: {{}} }}
@@ -154,6 +164,8 @@ def project(tmp_path: Path, locked: int) -> Iterator[Path]:
         api.on("/missing", echo(200, '{"dat": {echo}}'))  # type: ignore[arg-type]
         api.on("/around", around)
         api.on("/row", row)
+        token = {"access_token": "canary-access", "token_type": "bearer", "expires_in": 60}
+        api.on("/token", Reply(token))
         api.on("/rows", Reply([{"id": 1}]))
         config = CONFIG.format(
             status=free_port(), postgres=locked, api=api.url, host=urlsplit(api.url).netloc
@@ -224,7 +236,7 @@ def test_daemon(project: Path) -> None:
     try:
         picture = settled(project, daemon)
         failing = [name for name, state in picture["collectors"].items() if state["error"]]
-        assert len(failing) == 11
+        assert len(failing) == 13
         told = {path: get(project, path) for path in ("/", "/metrics", "/readyz", "/api/status")}
     finally:
         daemon.send_signal(signal.SIGTERM)
