@@ -42,7 +42,7 @@ IDLE_WAIT = 1.0
 IDLE_CLOSE = 60.0
 #: Least time between the beginnings of two transactions of a poll whose pages keep coming, in
 #: seconds: these share one, which is worth more than any driver.
-PACE = 0.25
+PACE = 0.1
 #: Longest time that one transaction may take, in seconds, before its socket is closed.
 WRITE_TIMEOUT = 120.0
 
