@@ -11,6 +11,7 @@ from api2db.app.source import make_form, make_since, make_source, poll_class
 from api2db.core.backoff import Backoff
 from api2db.files.dead_letter import DeadBodies, DeadLetters
 from api2db.files.shard import Origin
+from api2db.ingest.heldkeys import HeldKeys
 from api2db.sink.base import Delivery
 from api2db.sink.registry import make_sink
 from api2db.spool.spool import Spool
@@ -111,6 +112,7 @@ def make_line(
         since=make_since(collector),
         max_pages=collector.max_pages,
         spool=spool,
+        held_keys=HeldKeys(layout.spool(name) / "held.keys"),
         dead_rows=dead_rows,
         dead_bodies=DeadBodies(layout.responses(name), hide),
         schedule=make_schedule(collector, clock),

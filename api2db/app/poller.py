@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from api2db.app.counts import Counts
+from api2db.app.room import Room
 from api2db.core.errors import (
     Api2dbError,
     FormError,
@@ -24,12 +25,11 @@ from api2db.spool.spool import Record
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import pyarrow as pa
-
     from api2db.app.schedule import Schedule
     from api2db.core.clock import Clock
     from api2db.files.dead_letter import DeadBodies, DeadLetters
     from api2db.ingest.form import Form
+    from api2db.ingest.heldkeys import HeldKeys
     from api2db.ingest.poll import Since, Step
     from api2db.ingest.source import Source
     from api2db.spool.spool import Spool
@@ -60,6 +60,7 @@ class Poller:
         since: Since | None,
         max_pages: int,
         spool: Spool,
+        held_keys: HeldKeys,
         dead_rows: DeadLetters,
         dead_bodies: DeadBodies,
         schedule: Schedule,
@@ -82,6 +83,7 @@ class Poller:
         self._schedule = schedule
         self._clock = clock
         self._stop = stop
+        self._room = Room(name, spool, held_keys, clock=clock, stop=stop, pulse=self.pulse)
         self._ends = ends
         under_way = Checkpoint.from_bytes(spool.state).poll
         self._recorded = under_way.id if under_way else ""  # the last poll that has rows in the log
@@ -167,7 +169,7 @@ class Poller:
             since=self._since,
             max_pages=self._max_pages,
             next_seq=lambda: self._spool.next_seq,
-            held=self._held,
+            held=self._room.held,
         )
         steps = poll.steps()
         try:
@@ -195,7 +197,7 @@ class Poller:
         if rows is None and not self._moves(step):
             return
         crash_point("poller.before_put")
-        self._spool.put(
+        self._room.put(
             Record(
                 rows=rows,
                 state=step.state,
@@ -218,9 +220,6 @@ class Poller:
         if after.mark != Checkpoint.from_bytes(self._spool.state).mark:
             return True
         return after.poll is not None and after.poll.restart
-
-    def _held(self, poll: str, first_seq: int) -> Iterator[pa.RecordBatch]:
-        return (batch.rows for batch in self._spool.poll(poll, first_seq))
 
     # -- what does not fit ------------------------------------------------------------
 

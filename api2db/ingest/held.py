@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import pyarrow as pa
+
+#: n keys of rows, 8 bytes each.
+Keys: TypeAlias = np.ndarray[tuple[int], np.dtype[np.uint64]]
 
 logger = logging.getLogger(__name__)
 
@@ -25,10 +28,13 @@ class HeldRows:
     A multiset of typed rows, by 64-bit keys (`core.canon.row_keys`), in two sorted arrays.
 
     Built only when an API refuses to resume a poll, so nothing is paid for it before.
+
+    Args:
+        held: The poll's batches, or their keys where these are all that is left.
     """
 
-    def __init__(self, batches: Iterable[pa.RecordBatch]) -> None:
-        keys = [_keys(rows) for rows in batches]
+    def __init__(self, held: Iterable[pa.RecordBatch | Keys]) -> None:
+        keys = [rows if isinstance(rows, np.ndarray) else keys_of(rows) for rows in held]
         every = np.concatenate(keys) if keys else np.empty(0, np.uint64)
         if len(every) > CAPACITY:
             logger.error(
@@ -51,7 +57,7 @@ class HeldRows:
             For each row, whether it was held: it is in the log already.
         """
         held = []
-        for key in _keys(rows):
+        for key in keys_of(rows):
             at = int(np.searchsorted(self._keys, key))
             found = at < len(self._keys) and self._keys[at] == key and self._counts[at] > 0
             if found:
@@ -60,5 +66,6 @@ class HeldRows:
         return held
 
 
-def _keys(rows: pa.RecordBatch) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+def keys_of(rows: pa.RecordBatch) -> Keys:
+    """Return the key of each row of *rows* (n x k)."""
     return np.frombuffer(b"".join(key[:8] for key in row_keys(rows)), np.uint64)

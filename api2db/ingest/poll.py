@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from api2db.core.batch import DeadRow
     from api2db.ingest.checkpoint import Checkpoint
     from api2db.ingest.form import Built, Form, Page
+    from api2db.ingest.held import Keys
     from api2db.ingest.source import Body, Request, Source
     from api2db.ingest.watermark import Value
 
@@ -89,7 +90,7 @@ class Poll:
 
     Args:
         next_seq: Returns the sequence number that the log will give to its next record.
-        held: Returns the rows of an open poll's records: called with its id and `first_seq`.
+        held: Returns an open poll's rows, or their keys: called with its id and `first_seq`.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class Poll:
         since: Since | None,
         max_pages: int,
         next_seq: Callable[[], int],
-        held: Callable[[str, int], Iterable[pa.RecordBatch]],
+        held: Callable[[str, int], Iterable[pa.RecordBatch | Keys]],
     ) -> None:
         self._source = source
         self._form = form

@@ -59,6 +59,7 @@ class Log:
         self.segments = segments
         self.tip = tip
         self.keep_from: Callable[[], int] = lambda: 0
+        self._let_go = 0
         self._fs = fs
         self._collecting = threading.Lock()
 
@@ -68,6 +69,17 @@ class Log:
         with self.lock:
             return sum(segment.size for segment in self.segments)
 
+    @property
+    def hold(self) -> int:
+        """Lowest seq that an open poll needs, 0 for none. Called under `lock`."""
+        return max(self.tip.hold, self._let_go) if self.tip.hold else 0
+
+    def let_go(self, seq: int) -> None:
+        """No open poll needs what lies below *seq* any more, while this process lives."""
+        with self.lock:
+            self._let_go = max(self._let_go, seq)
+        self.collect()
+
     def collect(self) -> None:
         """
         Remove the segments that no stream and no open poll needs; never the active one.
@@ -76,7 +88,7 @@ class Log:
         """
         with self._collecting:
             with self.lock:
-                needed, hold = min(self.keep_from(), self.tip.base), self.tip.hold
+                needed, hold = min(self.keep_from(), self.tip.base), self.hold
                 doomed = []
                 while (
                     len(self.segments) > 1

@@ -9,6 +9,7 @@ The durable queue of one collector: put once, read and acknowledged by every str
         cur/<stream>.cur    one cursor per stream; see `cursor`
         quarantine/         damaged bytes, and report.json
         ballast             space in reserve
+        held.keys           the poller's; see `ingest.heldkeys`
 
 Invariants:
 
@@ -300,13 +301,28 @@ class Spool:
         Yield the batches of a poll that are still in the log, from *first_seq* on.
 
         All are there while the newest record holds *first_seq* (`Record.hold`), but those
-        that are damaged.
+        that are damaged, and those that `let_go` gave up.
 
         Raises:
             SpoolFailed: The disk cannot be read.
         """
         with self._readable():
             yield from batches_of(self._log, poll, first_seq)
+
+    @property
+    def hold(self) -> int:
+        """Lowest seq that is kept for the open poll, 0 for none."""
+        with self._log.lock:
+            return self._log.hold
+
+    def let_go(self, seq: int) -> None:
+        """
+        Keep nothing below *seq* for the open poll, whatever its records hold.
+
+        Its owner has what it needs of them in another place, durably. Forgotten by a restart,
+        which only keeps what is left.
+        """
+        self._log.let_go(seq)
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
@@ -327,6 +343,11 @@ class Spool:
     def bytes(self) -> int:
         """Bytes of the segments on disk, which the quota bounds."""
         return self._log.size
+
+    @property
+    def room(self) -> int:
+        """Bytes that the quota leaves, below 0 for none."""
+        return self._writer.room()
 
     def depth(self, stream: str) -> Depth:
         """Return what waits for *stream*, configured or not. Cheap."""

@@ -116,12 +116,12 @@ class Writer:
 
     def _admit(self, group: Sequence[Body]) -> tuple[list[int], list[Receipt | Exception]]:
         """Return the indices of the records for which the quota has room, and the results."""
-        if group[0].length > self._room():
+        if group[0].length > self.room():
             with suppress(OSError):
                 self._reclaim()
         taken: list[int] = []
         results: list[Receipt | Exception] = []
-        room = self._room()
+        room = self.room()
         for i, body in enumerate(group):
             if body.length <= room:
                 taken.append(i)
@@ -131,7 +131,8 @@ class Writer:
             results.append(SpoolFull(f"{full}, a record needs {body.length}", hint=hint))
         return taken, results
 
-    def _room(self) -> int:
+    def room(self) -> int:
+        """Return how many bytes the quota leaves, below 0 for none. Any thread."""
         return self._quota - self._log.size - self._beside()
 
     def _append_or_reclaim(self, bodies: Sequence[Body]) -> list[Receipt]:
@@ -278,7 +279,7 @@ class Writer:
         with self._log.lock:
             if not self._log.segments or self._log.segments[-1].end == self._fresh_end:
                 return False
-            held = 0 < self._log.tip.hold <= self._log.tip.seq
+            held = 0 < self._log.hold <= self._log.tip.seq
             if held or self._log.keep_from() <= self._log.segments[-1].base:
                 return False
         self._ballast.release()
