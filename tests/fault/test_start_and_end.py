@@ -76,3 +76,23 @@ def test_a_crash_after_the_dead_letters(tmp_path: Path) -> None:
     assert "orders/lite: 1 rows were refused" in done.stderr
     with closing(sqlite3.connect(tmp_path / "x.db")) as database:
         assert database.execute("select id, v from orders").fetchall() == [(1, "a"), (2, "c")]
+
+
+def test_a_signal_and_its_echo(tmp_path: Path) -> None:
+    """Two signals at once, as ``timeout`` sends them, are one: the daemon ends in order."""
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    daemon = subprocess.Popen(
+        [sys.executable, "-m", "api2db", "run"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert daemon.stderr is not None
+        assert any("poll_failed" in line for line in daemon.stderr)
+        daemon.send_signal(signal.SIGTERM)
+        daemon.send_signal(signal.SIGINT)
+        assert '"stopped"' in daemon.stderr.read()
+        assert daemon.wait(30) == 0
+    finally:
+        daemon.kill()
+        daemon.wait()
+        assert daemon.stderr is not None
+        daemon.stderr.close()
