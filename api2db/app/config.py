@@ -11,7 +11,15 @@ from api2db.app import document as yaml_file
 from api2db.app.field import bind
 from api2db.app.interpolation import Interpolation
 from api2db.app.mistakes import at, mistakes, references, without
-from api2db.app.model import FOREIGN, CollectorModel, RootModel, StreamModel
+from api2db.app.model import (
+    FOREIGN,
+    CollectorModel,
+    DefaultsModel,
+    RootModel,
+    StoreModel,
+    StreamModel,
+    ToModel,
+)
 from api2db.app.quantity import duration
 from api2db.app.secret import secrets_of
 from api2db.app.settings import (
@@ -20,6 +28,7 @@ from api2db.app.settings import (
     Config,
     DatabaseConfig,
     Destination,
+    FolderConfig,
     FunctionConfig,
     SinceConfig,
     StatusConfig,
@@ -76,10 +85,13 @@ def json_schema() -> dict[str, Any]:
     _spell(shapes["CollectorModel"], "columns", type="object", additionalProperties=columns)
     shapes["CollectorModel"]["required"] = ["to"]
     shapes["CollectorModel"]["oneOf"] = [{"required": [source]} for source in FOREIGN]
-    to = shapes["CollectorModel"]["properties"]["to"]
-    to["additionalProperties"] = {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/ToModel"}]}
+    for shape in ("CollectorModel", "StoreModel"):
+        to = shapes[shape]["properties"]["to"]
+        to["additionalProperties"] = {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/ToModel"}]}
     keys = {"type": "array", "items": {"type": "string"}, "minItems": 1}
     _spell(shapes["ToModel"], "upsert", anyOf=[{"type": "string"}, keys])
+    drops = [{"type": "boolean"}, {"type": "string"}, keys]
+    _spell(shapes["StoreModel"], "drop_duplicates", anyOf=drops)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
@@ -139,6 +151,7 @@ def _settings(model: RootModel, path: Path, folder: Path, put_in: set[str]) -> C
         status=StatusConfig(host, port, model.status.token),
         grace=model.defaults.grace,
         secrets=secrets_of(model, put_in),
+        stores={name: _store(name, store, folder, model) for name, store in model.stores.items()},
     )
 
 
@@ -147,7 +160,45 @@ def _stream(name: str, stream: StreamModel, folder: Path) -> StreamConfig:
     return StreamConfig(name, stream.url, local, stream.fmt, stream.mode)
 
 
-def _attempts(stream: StreamModel, collector: CollectorModel) -> int | None:
+def _store(name: str, store: StoreModel, folder: Path, root: RootModel) -> CollectorConfig:
+    """Return a store as the collector that it is run as."""
+    drop, defaults = store.drop_duplicates, root.defaults
+    shards = FolderConfig(
+        folder / store.from_,
+        store.fmt,
+        drop if isinstance(drop, bool) else tuple(drop),
+        None if store.keep_shards is None else folder / store.keep_shards,
+        None if store.keep_composed is None else folder / store.keep_composed,
+    )
+    return CollectorConfig(
+        name=name,
+        to=_destinations(store.to, store.collector or name, root.streams, defaults),
+        shards=shards,
+        every=store.every,
+        quota=defaults.quota,
+        max_age=defaults.max_age,
+    )
+
+
+def _destinations(
+    to: Mapping[str, ToModel],
+    table: str,
+    streams: Mapping[str, StreamModel],
+    defaults: DefaultsModel,
+) -> dict[str, Destination]:
+    return {
+        stream: Destination(
+            stream,
+            entry.table or table,
+            tuple(entry.upsert or ()),
+            bool(entry.replace) or streams[stream].mode == "replace",
+            _attempts(streams[stream], defaults),
+        )
+        for stream, entry in to.items()
+    }
+
+
+def _attempts(stream: StreamModel, collector: DefaultsModel) -> int | None:
     """The key of the stream, if it is there, stands above that of the collector."""
     return stream.attempts if "attempts" in stream.model_fields_set else collector.attempts
 
@@ -176,16 +227,7 @@ def _collector(
             tuple(model.key or ()),
             model.page_size,
         ),
-        to={
-            stream: Destination(
-                stream,
-                to.table or name,
-                tuple(to.upsert or ()),
-                bool(to.replace) or streams[stream].mode == "replace",
-                _attempts(streams[stream], model),
-            )
-            for stream, to in model.to.items()
-        },
+        to=_destinations(model.to, name, streams, model),
         every=model.every,
         cron=model.cron,
         auth=model.auth.credential() if model.auth else None,

@@ -39,7 +39,7 @@ class Daemon:
     STORE cannot be created: `StoreLocked`.
 
     Attributes:
-        lines: By collector.
+        lines: By collector or store.
         hide: Takes the secrets of the configuration out of a text.
     """
 
@@ -56,7 +56,7 @@ class Daemon:
         self._lock.acquire()
         try:
             self.timestamps = Timestamps(self.clock)
-            for name, collector in config.collectors.items():
+            for name, collector in {**config.collectors, **config.stores}.items():
                 self.lines[name] = make_line(
                     config,
                     collector,
@@ -91,15 +91,16 @@ class Daemon:
                 line.poller.start()
         logger.info("started", extra={"collectors": len(self.lines), "streams": len(self.workers)})
 
-    def poll_once(self, stop: threading.Event) -> bool:
+    def poll_once(self, stop: threading.Event, *, stores: bool = False) -> bool:
         """
-        Poll every collector once, all at the same time; return whether none failed.
+        Poll every collector, or store, once, all at the same time; return whether none failed.
 
         When *stop* is set, polls end after the page under way; one that does not is left.
         """
+        lines = {name: line for name, line in self.lines.items() if bool(line.store) == stores}
         threads = [
             threading.Thread(target=line.poller.poll, name=f"poll-{name}", daemon=True)
-            for name, line in self.lines.items()
+            for name, line in lines.items()
         ]
         for thread in threads:
             thread.start()
@@ -112,7 +113,7 @@ class Daemon:
                     if time.monotonic() > left_at:
                         return False
                 thread.join(DRAIN_LOOK)
-        return not any(line.poller.counts.error for line in self.lines.values())
+        return not any(line.poller.counts.error for line in lines.values())
 
     def drain(self, timeout: float, stop: threading.Event) -> bool:
         """
@@ -161,7 +162,18 @@ class Daemon:
         for worker in self.workers:
             if not worker.join(0.0):
                 worker.interrupt()
-        return _join(self.workers, deadline) and ended
+        ended = _join(self.workers, deadline) and ended
+        self._put_away()
+        return ended
+
+    def _put_away(self) -> None:
+        """Let stores put away the shards that have landed, where nothing is under way."""
+        for name, line in self.lines.items():
+            if line.store is not None and line.poller.join(0.0):
+                try:
+                    line.store.retire()
+                except OSError as exc:  # the next start does it
+                    logger.warning("shards_stay", extra={"store": name, "error": str(exc)})
 
     def stop_polling(self) -> None:
         """Ask every poller to leave after the page under way. Safe in a signal handler."""

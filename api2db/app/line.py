@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from api2db.app.poller import Poller
 from api2db.app.schedule import Cron, Interval, Schedule
-from api2db.app.source import make_form, make_since, make_source, poll_class
+from api2db.app.source import make_form, make_since, make_source, make_store, poll_class
 from api2db.core.backoff import Backoff
 from api2db.files.dead_letter import DeadBodies, DeadLetters
 from api2db.files.shard import Origin
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from api2db.core.ids import Timestamps
     from api2db.files.layout import Layout
     from api2db.sink.base import Sink
+    from api2db.store.store import Store
     from api2db.stream.watchdog import Watchdog
 
 #: Where the dead letters of the form lie, beside those of the streams.
@@ -47,6 +48,7 @@ class Line:
         dead: Rows in the dead letters when the daemon started, by stream name, and under
             `FORM` those that did not fit the form.
         orphans: Shards of streams that are configured no more, by stream.
+        store: The source, if it is a store's.
     """
 
     config: CollectorConfig
@@ -55,6 +57,7 @@ class Line:
     workers: dict[str, Worker]
     dead: dict[str, int]
     orphans: dict[str, int]
+    store: Store | None = None
 
 
 def make_line(
@@ -104,7 +107,18 @@ def make_line(
             backoff=Backoff(),
             clock=clock,
         )
-    source = make_source(collector, clock=clock, stop=stop)
+    store = None
+    if collector.shards is not None:
+        store = make_store(
+            collector,
+            collector.shards,
+            layout.intents(name),
+            spool=spool,
+            landed=lambda: not any(worker.backlog.batches for worker in workers.values()),
+            clock=clock,
+            stop=stop,
+        )
+    source = store or make_source(collector, clock=clock, stop=stop)
     poller = Poller(
         name,
         source=source,
@@ -121,7 +135,8 @@ def make_line(
         ends=any(to.replace for to in collector.to.values()),
         make_poll=poll_class(collector),
     )
-    return Line(collector, spool, poller, workers, dead, orphans(layout.spilled(name), spilled))
+    left = orphans(layout.spilled(name), spilled)
+    return Line(collector, spool, poller, workers, dead, left, store)
 
 
 def make_target(config: Config, collector: CollectorConfig, stream: str, spool: str) -> Sink:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from os.path import normpath
 from typing import TYPE_CHECKING, Any
 
 from api2db.app.model import FOREIGN, MODELS
@@ -94,31 +95,56 @@ def _did_you_mean(place: Place) -> str:
 
 def references(value: dict[str, Any], document: Document) -> Iterator[tuple[int, str]]:
     """Yield what is wrong between one part of the file and another."""
-    streams = _mapping(value.get("streams"))
-    for name, collector in _mapping(value.get("collectors")).items():
+    collectors = _mapping(value.get("collectors"))
+    for name, collector in collectors.items():
         if isinstance(collector, dict):
             yield from _source(("collectors", name), collector, document)
-        columns = _mapping(_mapping(collector).get("columns"))
-        for stream, to in _mapping(_mapping(collector).get("to")).items():
-            place = ("collectors", name, "to", stream)
-            if stream not in streams:
-                near = difflib.get_close_matches(str(stream), streams, 1, 0.6)
-                hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(streams)}"
-                yield at(document, place, f"there is no stream {stream!r}; {hint}")
-            keys = _mapping(to).get("upsert") or []
-            for way in ("upsert", "replace"):
-                if _mapping(to).get(way) and "local" in _mapping(streams.get(stream)):
-                    text = f"local files have no {way}; the stream's 'mode' decides"
-                    yield at(document, (*place, way), text)
-            local = _mapping(streams.get(stream)).get("mode") == "replace"
-            if _mapping(collector).get("since") and (local or _mapping(to).get("replace")):
-                way = "mode: update" if local else "upsert"
-                text = f"with 'since' a poll has only what is new: use {way}, or drop 'since'"
-                yield at(document, place if local else (*place, "replace"), text)
-            for key in [keys] if isinstance(keys, str) else keys:
-                if columns and key not in columns:
-                    text = f"there is no column {key!r} in 'columns'"
-                    yield at(document, (*place, "upsert"), text)
+        yield from _destinations(("collectors", name), _mapping(collector), value, document)
+    for name, store in _mapping(value.get("stores")).items():
+        place, shards = ("stores", name), _mapping(store)
+        yield from _destinations(place, shards, value, document)
+        if name in collectors:
+            yield at(document, place, "a collector has this name; a store needs one of its own")
+        whose = shards.get("collector")
+        if isinstance(whose, str) and whose not in collectors:
+            text = f"there is no collector {whose!r}; there are {', '.join(collectors)}"
+            yield at(document, (*place, "collector"), text)
+        for stream, to in _mapping(shards.get("to")).items():
+            if _mapping(to).get("replace"):
+                text = "a store has no whole polls to replace by: use append or upsert"
+                yield at(document, (*place, "to", stream, "replace"), text)
+            table = _mapping(to).get("table") or whose or name
+            local = _mapping(_mapping(value.get("streams")).get(stream)).get("local")
+            if local and normpath(f"{local}/{table}") == normpath(str(shards.get("from"))):
+                yield at(document, (*place, "to", stream), "leads back into the folder of 'from'")
+
+
+def _destinations(
+    place: Place, source: dict[str, Any], value: dict[str, Any], document: Document
+) -> Iterator[tuple[int, str]]:
+    """Yield what is wrong between `to` and the streams, `columns` and `since`."""
+    streams = _mapping(value.get("streams"))
+    columns = _mapping(source.get("columns"))
+    for stream, to in _mapping(source.get("to")).items():
+        here = (*place, "to", stream)
+        if stream not in streams:
+            near = difflib.get_close_matches(str(stream), streams, 1, 0.6)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(streams)}"
+            yield at(document, here, f"there is no stream {stream!r}; {hint}")
+        keys = _mapping(to).get("upsert") or []
+        for way in ("upsert", "replace"):
+            if _mapping(to).get(way) and "local" in _mapping(streams.get(stream)):
+                text = f"local files have no {way}; the stream's 'mode' decides"
+                yield at(document, (*here, way), text)
+        local = _mapping(streams.get(stream)).get("mode") == "replace"
+        if source.get("since") and (local or _mapping(to).get("replace")):
+            way = "mode: update" if local else "upsert"
+            text = f"with 'since' a poll has only what is new: use {way}, or drop 'since'"
+            yield at(document, here if local else (*here, "replace"), text)
+        for key in [keys] if isinstance(keys, str) else keys:
+            if columns and key not in columns:
+                text = f"there is no column {key!r} in 'columns'"
+                yield at(document, (*here, "upsert"), text)
 
 
 def _source(

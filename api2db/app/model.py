@@ -87,6 +87,9 @@ class ToModel(Model):
         return self
 
 
+Destinations = dict[Name, Annotated[ToModel, BeforeValidator(lambda v: {} if v is None else v)]]
+
+
 class StreamModel(Model):
     """A target."""
 
@@ -175,15 +178,28 @@ class CollectorModel(DefaultsModel):
     columns: dict[str, Annotated[ColumnModel, BeforeValidator(column)]] | None = Field(
         None, min_length=1, description="Typed columns; without it types are inferred."
     )
-    to: dict[Name, Annotated[ToModel, BeforeValidator(lambda v: {} if v is None else v)]] = Field(
-        min_length=1, description="Streams that the rows go to."
-    )
+    to: Destinations = Field(min_length=1, description="Streams that the rows go to.")
 
     @model_validator(mode="after")
     def _one(self) -> CollectorModel:
         if (self.every is None) == (self.cron is None):
             raise ValueError("give either 'every' or 'cron', here or in 'defaults'")
         return self
+
+
+class StoreModel(Model):
+    """Shards of a folder, composed and loaded into other targets."""
+
+    collector: Name | None = Field(None, description="Whose shards these are: the default table.")
+    from_: str = Field(alias="from", description="Folder of the shards; relative to this file.")
+    fmt: Format = Field("parquet", description="Format of the shards.")
+    every: Duration = Field(description="Time between compositions; the first is at start.")
+    to: Destinations = Field(min_length=1, description="Streams that the rows go to.")
+    drop_duplicates: bool | Keys = Field(
+        False, description="true: rows that are equal; keys: all but the last row of each key."
+    )
+    keep_shards: str | None = Field(None, description="Folder for shards that have landed.")
+    keep_composed: str | None = Field(None, description="Folder for what was composed.")
 
 
 class StatusModel(Model):
@@ -206,7 +222,7 @@ class RootModel(Model):
     streams: dict[Name, StreamModel] = Field(min_length=1, description="Targets, by name.")
     collectors: dict[Name, CollectorModel] = Field(min_length=1, description="APIs, by name.")
     defaults: RootDefaultsModel = Field(RootDefaultsModel(), description="Inherited by all.")
-    stores: NotYet = Field(None, description="Recomposition of shards; not in this version.")
+    stores: dict[Name, StoreModel] = Field({}, description="Folders of shards, by name.")
     store: str = Field("STORE", description="State folder; relative to this file.")
     status: StatusModel = Field(StatusModel(), description="Status page, metrics, health.")
 
@@ -227,4 +243,6 @@ MODELS: dict[tuple[str, ...], type[Model]] = {
     ("collectors", "*", "since"): SinceModel,
     ("collectors", "*", "columns", "*"): ColumnModel,
     ("collectors", "*", "to", "*"): ToModel,
+    ("stores", "*"): StoreModel,
+    ("stores", "*", "to", "*"): ToModel,
 }

@@ -44,6 +44,24 @@ class DatabaseConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class FolderConfig:
+    """
+    The shards that a store composes.
+
+    Attributes:
+        drop_duplicates: False, True, or the columns that tell rows apart.
+        keep_shards: Where shards go that have landed; None removes them.
+        keep_composed: Where compositions go; None keeps none.
+    """
+
+    path: Path
+    fmt: str = "parquet"
+    drop_duplicates: bool | tuple[str, ...] = False
+    keep_shards: Path | None = None
+    keep_composed: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ColumnConfig:
     """One declared column."""
 
@@ -88,7 +106,7 @@ class CollectorConfig:
     """
     A source and where its rows go. Durations are seconds, sizes bytes.
 
-    One of *get*, *python* and *sql* is set.
+    One of *get*, *python*, *sql* and, for a store, *shards* is set.
     """
 
     name: str
@@ -96,6 +114,7 @@ class CollectorConfig:
     get: str | None = field(default=None, repr=False)
     python: FunctionConfig | None = None
     sql: DatabaseConfig | None = None
+    shards: FolderConfig | None = None
     every: float | None = None
     cron: str | None = None
     auth: Auth | OAuth2 | None = None
@@ -134,6 +153,7 @@ class Config:
         store: The state folder.
         grace: Longest time that ending may take, in seconds.
         secrets: Texts that must never be shown.
+        stores: By name; they run as collectors do.
     """
 
     path: Path
@@ -144,9 +164,12 @@ class Config:
     status: StatusConfig
     grace: float = 25.0
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    stores: Mapping[str, CollectorConfig] = field(default_factory=dict)
 
     @property
     def uses_pandas(self) -> bool:
         """Whether anything may be, or become, a DataFrame."""
         functions = any(c.python is not None for c in self.collectors.values())
-        return functions or any(s.fmt == "pickle" for s in self.streams.values())
+        files = [s.fmt for s in self.streams.values()]
+        files += [c.shards.fmt for c in self.stores.values() if c.shards]
+        return functions or "pickle" in files

@@ -46,6 +46,8 @@ def _collector(line: Line, daemon: Daemon, now: float) -> dict[str, Any]:
     failing, due = counts.failing_since, counts.next_due
     streams = {name: _stream(line, name, daemon) for name in line.workers}
     damage = [daemon.hide(str(found)) for found in line.spool.damage]
+    if line.store is not None and (count := line.store.shards.unreadable):
+        damage.append(f"{count} shards in {line.store.shards.path} cannot be read")
     dead = line.dead[FORM] + counts.dead
     return {
         "healthy": not (counts.error or damage or dead)

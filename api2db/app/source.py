@@ -5,18 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from api2db.core.errors import ConfigError
+from api2db.ingest.checkpoint import Checkpoint
 from api2db.ingest.form import Column, Form
-from api2db.ingest.form_path import Path
+from api2db.ingest.form_path import Path as JmesPath
 from api2db.ingest.poll import Poll, Since
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Callable
+    from pathlib import Path
 
     from api2db.app.config import CollectorConfig
-    from api2db.app.settings import DatabaseConfig
+    from api2db.app.settings import DatabaseConfig, FolderConfig
     from api2db.core.clock import Clock
-    from api2db.ingest.checkpoint import Checkpoint
     from api2db.ingest.source import Source
+    from api2db.spool.spool import Spool
+    from api2db.store.store import Store
 
 
 def make_source(collector: CollectorConfig, *, clock: Clock, stop: threading.Event) -> Source:
@@ -49,9 +53,38 @@ def make_source(collector: CollectorConfig, *, clock: Clock, stop: threading.Eve
     )
 
 
+def make_store(
+    collector: CollectorConfig,
+    shards: FolderConfig,
+    intents: Path,
+    *,
+    spool: Spool,
+    landed: Callable[[], bool],
+    clock: Clock,
+    stop: threading.Event,
+) -> Store:
+    """Return the source of a store; its folder is not looked at yet."""
+    from api2db.store.folder import Folder
+    from api2db.store.intents import Intents
+    from api2db.store.store import Store
+
+    return Store(
+        collector.name,
+        Folder(shards.path, shards.fmt, clock),
+        Intents(intents),
+        drop_duplicates=shards.drop_duplicates,
+        keep_shards=shards.keep_shards,
+        keep_composed=shards.keep_composed,
+        recorded=lambda: Checkpoint.from_bytes(spool.state).mark,
+        landed=landed,
+        clock=clock,
+        stop=stop,
+    )
+
+
 def poll_class(collector: CollectorConfig) -> type[Poll]:
     """Return what runs a poll of a collector."""
-    if collector.python is None:
+    if collector.python is None and collector.shards is None:
         return Poll
     from api2db.ingest.function_poll import FunctionPoll
 
@@ -65,7 +98,7 @@ def _database(
 
     cursor = None
     if collector.since is not None:
-        steps = Path(collector.since.field).steps
+        steps = JmesPath(collector.since.field).steps
         if steps is None or len(steps) != 1 or not isinstance(steps[0], str):
             hint = "name a column, in double quotes if it is no plain word"
             raise ConfigError(f"{collector.name}: since.field is no column", hint=hint)

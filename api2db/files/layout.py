@@ -43,6 +43,10 @@ class Layout:
         """Return the folder of all dead letters."""
         return self.store / "dead_letter"
 
+    def intents(self, store: str) -> Path:
+        """Return the folder in which a store notes what it has taken."""
+        return self.store / "stores" / _checked(store)
+
     def responses(self, collector: str) -> Path:
         """Return the folder of response bodies that could not be used."""
         return self.dead_letter(collector, "_responses")

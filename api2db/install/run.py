@@ -80,6 +80,9 @@ def once(path: Path, timeout: str, as_json: bool, stop: threading.Event) -> int:
         daemon.start(poll=False)
         polled = daemon.poll_once(stop)
         landed = daemon.drain(seconds, stop)
+        if config.stores:  # what the collectors have just written may be their shards
+            polled &= daemon.poll_once(stop, stores=True)
+            landed = daemon.drain(seconds, stop)
         daemon.stop(ONCE_GRACE, drain=False)
         picture = _save(daemon, running=False)
     finally:
@@ -116,7 +119,7 @@ def _troubles(picture: dict[str, Any]) -> list[str]:
         if collector["dead_rows"]:
             rows = collector["dead_rows"]
             found.append(f"{name}: {rows} rows do not fit, see dead_letter/{name}")
-        found += [f"{name}: the spool is damaged: {damage}" for damage in collector["damage"]]
+        found += [f"{name}: damaged: {damage}" for damage in collector["damage"]]
         for stream, state in collector["streams"].items():
             where = f"{name}/{stream}"
             if state["queued_batches"]:

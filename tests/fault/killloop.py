@@ -120,7 +120,7 @@ class KillLoop:
         if spills:
             names = [name for name in names if name.startswith(SPILLING)]
         else:
-            names = [name for name in names if not name.startswith(SPILLING[:2])]
+            names = [name for name in names if not name.startswith((*SPILLING[:2], "store."))]
         if not markers:
             names = [name for name in names if name in AFTER_COMMIT]
         self.points = Points(names, self.rng, 12 if markers else 3, 9 if spills else 3)

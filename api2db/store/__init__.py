@@ -1,0 +1,1 @@
+"""Recomposition: the shards of a folder, ours or anybody's, as rows for other targets."""
