@@ -56,7 +56,7 @@ class Daemon:
         self._lock.acquire()
         try:
             self.timestamps = Timestamps(self.clock)
-            for name, collector in {**config.collectors, **config.stores}.items():
+            for name, collector in config.lines.items():
                 self.lines[name] = make_line(
                     config,
                     collector,

@@ -101,22 +101,33 @@ def references(value: dict[str, Any], document: Document) -> Iterator[tuple[int,
             yield from _source(("collectors", name), collector, document)
         yield from _destinations(("collectors", name), _mapping(collector), value, document)
     for name, store in _mapping(value.get("stores")).items():
-        place, shards = ("stores", name), _mapping(store)
-        yield from _destinations(place, shards, value, document)
+        place = ("stores", name)
+        yield from _destinations(place, _mapping(store), value, document)
         if name in collectors:
             yield at(document, place, "a collector has this name; a store needs one of its own")
-        whose = shards.get("collector")
-        if isinstance(whose, str) and whose not in collectors:
-            text = f"there is no collector {whose!r}; there are {', '.join(collectors)}"
-            yield at(document, (*place, "collector"), text)
-        for stream, to in _mapping(shards.get("to")).items():
-            if _mapping(to).get("replace"):
-                text = "a store has no whole polls to replace by: use append or upsert"
-                yield at(document, (*place, "to", stream, "replace"), text)
-            table = _mapping(to).get("table") or whose or name
-            local = _mapping(_mapping(value.get("streams")).get(stream)).get("local")
-            if local and normpath(f"{local}/{table}") == normpath(str(shards.get("from"))):
-                yield at(document, (*place, "to", stream), "leads back into the folder of 'from'")
+        yield from _store(place, _mapping(store), value, document)
+
+
+def _store(
+    place: Place, store: dict[str, Any], value: dict[str, Any], document: Document
+) -> Iterator[tuple[int, str]]:
+    """Yield what is wrong with whose shards a store takes, and where it leads them."""
+    collectors, whose = _mapping(value.get("collectors")), store.get("collector")
+    if isinstance(whose, str) and whose not in collectors:
+        text = f"there is no collector {whose!r}; there are {', '.join(collectors)}"
+        yield at(document, (*place, "collector"), text)
+    back, source = "leads back into the folder of 'from'", normpath(str(store.get("from")))
+    for key in ("keep_shards", "keep_composed"):
+        if key in store and normpath(str(store[key])) == source:
+            yield at(document, (*place, key), back)
+    for stream, to in _mapping(store.get("to")).items():
+        if _mapping(to).get("replace"):
+            text = "a store has no whole polls to replace by: use append or upsert"
+            yield at(document, (*place, "to", stream, "replace"), text)
+        local = _mapping(_mapping(value.get("streams")).get(stream)).get("local")
+        table = _mapping(to).get("table") or whose or place[-1]
+        if local and normpath(f"{local}/{table}") == source:
+            yield at(document, (*place, "to", stream), back)
 
 
 def _destinations(

@@ -167,6 +167,11 @@ class Config:
     stores: Mapping[str, CollectorConfig] = field(default_factory=dict)
 
     @property
+    def lines(self) -> dict[str, CollectorConfig]:
+        """All that has a log of its own: collectors, and stores."""
+        return {**self.collectors, **self.stores}
+
+    @property
     def uses_pandas(self) -> bool:
         """Whether anything may be, or become, a DataFrame."""
         functions = any(c.python is not None for c in self.collectors.values())

@@ -48,8 +48,9 @@ def _connect(config: Config) -> Iterator[tuple[str, str]]:
     from api2db.app import log
 
     log.configure(config.secrets, level="ERROR")
-    for name, collector in config.collectors.items():
-        yield f"collector {name}", _why(lambda c=collector: _ask(c))  # type: ignore[misc]
+    for name, collector in config.lines.items():
+        if collector.shards is None:
+            yield f"collector {name}", _why(lambda c=collector: _ask(c))  # type: ignore[misc]
         for stream in collector.to:
             yield (
                 f"stream {stream} for {name}",

@@ -78,7 +78,7 @@ def retry(path: Path, collector: str, stream: str | None, *, as_json: bool) -> i
 
     config = _config(path)
     chosen = _chosen(config, collector, stream)
-    configured = config.collectors.get(collector)
+    configured = config.lines.get(collector)
     gone = [name for name, _ in chosen if not configured or name not in (FORM, *configured.to)]
     if gone:
         hint = "name another stream, or 'dead drop' them"
@@ -132,9 +132,9 @@ def _chosen(config: Config, collector: str, stream: str | None) -> list[tuple[st
         layout.dead_letter(collector, stream)  # a name, not a path
         half_done = layout.dead_letter(collector, stream)
         found = [(stream, half_done)] if half_done.is_dir() else []
-    elif collector in config.collectors:
+    elif collector in config.lines:
         known = {s for s, _ in found}
-        for name in (FORM, *config.collectors[collector].to):
+        for name in (FORM, *config.lines[collector].to):
             folder = layout.dead_letter(collector, name)
             if name not in known and folder.is_dir():
                 found.append((name, folder))

@@ -18,7 +18,7 @@ it leaves shards that no composition takes again.
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -99,12 +99,22 @@ class Store(FunctionSource):
 
     def types(self) -> dict[str, str]:
         """Return the columns of the first shard, if its format tells their types."""
-        if self.shards.fmt in _TYPED:
+        if self.shards.fmt not in _TYPED:
+            return {}
+        with self._edge():
             for shard in self.shards.shards(self._stop):
                 found = self.shards.read(shard)
                 if found is not None:
                     return _types_of(found[1])
         return {}
+
+    @contextmanager
+    def _edge(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as exc:
+            where = f"{self.name}: {exc}"
+            raise SourceUnavailable(where, hint="check the folders and their rights") from exc
 
     # -- compose -----------------------------------------------------------------------
 
@@ -115,7 +125,7 @@ class Store(FunctionSource):
         Raises:
             SourceUnavailable: The disk fails.
         """
-        try:
+        with self._edge():
             standing = self.retire()
             ids = [intent.id for intent in standing]
             taken = {shard for intent in standing for shard in intent.shards}
@@ -127,10 +137,7 @@ class Store(FunctionSource):
                 ids.append(intent.id)
                 yield Part(rows, Checkpoint(list(ids)))
                 crash_point("store.after_put")
-            yield Part(Chunk([]), last=True)
-        except OSError as exc:
-            where = f"{self.name}: {exc}"
-            raise SourceUnavailable(where, hint="check the folders and their rights") from exc
+        yield Part(Chunk([]), last=True)
 
     def _compositions(
         self, shards: Sequence[Shard]

@@ -369,12 +369,73 @@ streams:
   e: { url: sqlite:///x }
 collectors:
   c: { every: 1, get: https://h/x, to: { e: {} } }
-stores: { s: {} }
 """
     found = mistakes(tmp_path, text)
-    assert [line.split(":")[1] for line in found if "not supported yet" in line] == [
-        "2",
-        "6",
+    assert [line.split(":")[1] for line in found if "not supported yet" in line] == ["2"]
+
+
+STORE = """\
+streams: { lite: { url: sqlite:///x.db }, files: { local: a/b } }
+collectors:
+  c: { every: 1, get: https://h/x, to: { lite: {} } }
+stores:
+  s: { %s }
+"""
+
+
+def test_store(tmp_path: Path) -> None:
+    """Its table is the collector's, else its own name; paths start at the file."""
+    text = "from: a, every: 10m, to: { lite: }, collector: c, keep_shards: k, drop_duplicates: n"
+    store = read(tmp_path, STORE % text).stores["s"]
+    assert store.shards is not None
+    assert (store.shards.path, store.shards.keep_shards) == (tmp_path / "a", tmp_path / "k")
+    assert (store.shards.fmt, store.shards.drop_duplicates) == ("parquet", ("n",))
+    assert (store.every, store.to["lite"].table, store.to["lite"].attempts) == (600.0, "c", 5)
+    store = read(tmp_path, STORE % "from: a, every: 1, to: { lite: { upsert: n } }").stores["s"]
+    assert (store.to["lite"].table, store.to["lite"].upsert) == ("s", ("n",))
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("every: 1, to: { lite: }", "stores.s.from: this key is missing"),
+        (
+            "from: a, every: 1, to: { light: }",
+            "stores.s.to.light: there is no stream 'light'; did you mean 'lite'?",
+        ),
+        (
+            "from: a, every: 1, collector: d, to: { lite: }",
+            "stores.s.collector: there is no collector 'd'; there are c",
+        ),
+        (
+            "from: a, every: 1, to: { lite: { replace: true } }",
+            "stores.s.to.lite.replace: a store has no whole polls to replace by: use append or"
+            " upsert",
+        ),
+        (
+            "from: a, keep_shards: a/, every: 1, to: { lite: }",
+            "stores.s.keep_shards: leads back into the folder of 'from'",
+        ),
+        (
+            "from: ./a/b/s, every: 1, to: { files: }",
+            "stores.s.to.files: leads back into the folder of 'from'",
+        ),
+        (
+            "from: a, evry: 1, every: 1, to: { lite: }",
+            "stores.s.evry: unknown key, did you mean 'every'?",
+        ),
+    ],
+)
+def test_mistake_in_a_store(tmp_path: Path, keys: str, said: str) -> None:
+    """As in a collector; nor may it read what it writes."""
+    assert mistakes(tmp_path, STORE % keys) == [f"config.yaml:5: {said}"]
+
+
+def test_a_store_has_a_name_of_its_own(tmp_path: Path) -> None:
+    """It has a log and folders by its name, as collectors have."""
+    text = (STORE % "from: a, every: 1, to: { lite: }").replace("  s:", "  c:")
+    assert mistakes(tmp_path, text) == [
+        "config.yaml:5: stores.c: a collector has this name; a store needs one of its own"
     ]
 
 
