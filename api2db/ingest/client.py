@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from api2db.core.clock import Clock
+    from api2db.ingest.direct import Exchange
 
 #: Cap on the answer of a token server, in bytes.
 TOKEN_BYTES = 1_000_000
@@ -69,18 +70,29 @@ class Client:
         self._secrets |= {value for _, value in (self._auth.params if self._auth else ())}
         self.closed = False
 
-    def get(self, url: httpx2.URL, where: str) -> httpx2.Response:
+    def begin(self, url: httpx2.URL) -> Exchange | None:
+        """Write the request of *url* if nothing must be waited for; else None. Raises nothing."""
+        if self.closed or (self._tokens is not None and not self._tokens.valid):
+            return None
+        self._transport.deadline.set(self._timeout)
+        try:
+            return self._transport.begin(self._request(url))
+        except FOREIGN:  # `get` will say what is wrong
+            return None
+
+    def get(self, url: httpx2.URL, where: str, begun: Exchange | None = None) -> httpx2.Response:
         """
         Return the open response of a 2xx; after a 401 a token is renewed, once.
 
         Args:
             where: How errors call the request.
+            begun: What `begin` returned for *url*.
 
         Raises:
             SourceUnavailable: There is no answer, or 408, 425, 429 or 5xx.
             RequestRefused: Any other status.
         """
-        response, last = self._follow(url, where)
+        response, last = self._follow(url, where, begun)
         if response.status_code == 401 and self._tokens and not self._is_foreign(last):
             response.close()
             self._tokens.forget()
@@ -134,30 +146,35 @@ class Client:
         self._transport.abort()
         self._transport.close()
 
-    def _follow(self, url: httpx2.URL, where: str) -> tuple[httpx2.Response, httpx2.URL]:
+    def _follow(
+        self, url: httpx2.URL, where: str, begun: Exchange | None = None
+    ) -> tuple[httpx2.Response, httpx2.URL]:
         """Send one request, follow redirects; return the open response, and whose it is."""
-        credentials = self._auth.headers if self._auth else {}
-        if self._tokens is not None:
-            credentials = self._tokens.headers()
         self._transport.deadline.set(self._timeout)
         for _ in range(redirect.REDIRECTS + 1):
-            if self._is_foreign(url):
-                request = self._stranger("GET", url, {})
-            else:
-                headers = httpx2.Headers(self._headers)
-                headers.update(credentials)
-                request = httpx2.Request("GET", url, headers=headers)
-                self._cookies.set_cookie_header(request)
-            response = self._send(request, where)
+            response = self._send(self._request(url), where, begun)
             if not response.has_redirect_location:
                 return response, url
             response.close()
+            begun = None
             location = response.headers["location"]
             url = redirect.follow(url, location, response.status_code, where)
             if self._is_foreign(url):
                 url = redirect.foreign(url, self._secrets)
         text = f"{where}: more than {redirect.REDIRECTS} redirects"
         raise RequestRefused(text, status=310, hint="put the URL to which they lead into 'get'")
+
+    def _request(self, url: httpx2.URL) -> httpx2.Request:
+        if self._is_foreign(url):
+            return self._stranger("GET", url, {})
+        headers = httpx2.Headers(self._headers)
+        if self._tokens is not None:
+            headers.update(self._tokens.headers())
+        elif self._auth is not None:
+            headers.update(self._auth.headers)
+        request = httpx2.Request("GET", url, headers=headers)
+        self._cookies.set_cookie_header(request)
+        return request
 
     def _is_foreign(self, url: httpx2.URL) -> bool:
         return redirect.is_foreign(url, self._home)
@@ -169,16 +186,18 @@ class Client:
         known = redirect.harmless(self._headers)
         return httpx2.Request(method, url, headers={**known, **headers}, content=body)
 
-    def _send(self, request: httpx2.Request, where: str) -> httpx2.Response:
+    def _send(
+        self, request: httpx2.Request, where: str, begun: Exchange | None = None
+    ) -> httpx2.Response:
         """
-        Return the open response, whatever its status.
+        Return the open response, whatever its status, of *request* or of what was *begun*.
 
         Not by httpx2.Client: it writes whole URLs into the log.
         """
         if self.closed:
             raise SourceUnavailable(f"{where}: the source is closed", hint="make another one")
         try:
-            response = self._transport.handle_request(request)
+            response = self._transport.send(request) if begun is None else begun.response()
             response.request = request
             if not self._is_foreign(request.url):
                 self._cookies.extract_cookies(response)

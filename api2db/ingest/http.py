@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from api2db.core.clock import Clock
+    from api2db.ingest.direct import Exchange
     from api2db.ingest.pages import Pages
 
 logger = logging.getLogger(__name__)
@@ -144,10 +145,8 @@ class HttpSource(Source):
             raise FormError(f"{_where(request)}: {exc}", hint="check 'pages'") from exc
 
     def send(self, request: Request) -> Response:
-        """Send *request*, with retries; return once the head of a good response is here."""
-        exchange = _Exchange(self, request)
-        exchange.open()
-        return exchange
+        """Write *request* if that needs no waiting; the rest is done when it is read."""
+        return _Answer(self, request, self._begin(request))
 
     def close(self) -> None:
         """Break off what is under way, and close the connections."""
@@ -155,21 +154,22 @@ class HttpSource(Source):
 
     # -- one try -------------------------------------------------------------------
 
-    def _try(self, request: Request) -> httpx2.Response:
-        """Send *request* once; return the open response of a 2xx."""
+    def _begin(self, request: Request) -> Exchange | None:
+        try:
+            return self._client.begin(_with(request, self._key))
+        except (httpx2.InvalidURL, ValueError):  # `_try` will say so
+            return None
+
+    def _try(self, request: Request, begun: Exchange | None) -> bytes:
+        """Send *request* once, unless it was *begun*; return the body of a 2xx."""
         where = _where(request)
         try:
             url = _with(request, self._key)
         except (httpx2.InvalidURL, ValueError):  # it would show the value
             hint = "check 'pages', and the value that 'since' sends"
             raise FormError(f"{where}: cannot be written as a URL", hint=hint) from None
-        response = self._client.get(url, where)
+        response = self._client.get(url, where, begun)
         self._linked = request, response.headers.get_list("link")
-        return response
-
-    def _body(self, request: Request, response: httpx2.Response) -> bytes:
-        """Read the body of an open response, decompressed, up to the cap."""
-        where = _where(request)
         body = b"".join(self._client.pieces(response, where, self._max_bytes))
         if not body and response.status_code != _NO_CONTENT:
             raise FormError(f"{where}: the body is empty", hint="an API without rows sends []")
@@ -186,44 +186,30 @@ class HttpSource(Source):
             raise error
 
 
-class _Exchange(Response):
-    """A request with its tries; the body may need another try as well."""
+class _Answer(Response):
+    """A request with its tries."""
 
-    def __init__(self, source: HttpSource, request: Request) -> None:
+    def __init__(self, source: HttpSource, request: Request, begun: Exchange | None) -> None:
         self._source = source
         self._request = request
-        self._response: httpx2.Response | None = None
-        self._tries = 0
-
-    def open(self) -> None:
-        """Try until the head of a good response is here."""
-        while True:
-            self._tries += 1
-            try:
-                self._response = self._source._try(self._request)
-                return
-            except SourceUnavailable as exc:
-                self._source._wait(exc, self._tries)
+        self._begun = begun
 
     def read(self) -> bytes:
         """Return the body; no bytes for 204 only."""
+        tries = 0
         while True:
-            response = self._response
-            if response is None:
-                where = _where(self._request)
-                raise SourceUnavailable(f"{where}: the body was read already")
-            self._response = None
+            tries += 1
+            begun, self._begun = self._begun, None
             try:
-                return self._source._body(self._request, response)
+                return self._source._try(self._request, begun)
             except SourceUnavailable as exc:
-                self._source._wait(exc, self._tries)
-                self.open()
+                self._source._wait(exc, tries)
 
     def close(self) -> None:
-        """Give the connection back."""
-        response, self._response = self._response, None
-        if response is not None:
-            response.close()
+        """Give the connection back, if nobody wants the answer."""
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            begun.close()
 
 
 def _with(request: Request, credentials: tuple[tuple[str, str], ...]) -> httpx2.URL:

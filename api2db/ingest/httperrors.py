@@ -6,6 +6,7 @@ import socket
 import ssl
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from http.client import HTTPException
 from typing import TYPE_CHECKING
 
 import h11
@@ -35,6 +36,7 @@ FOREIGN = (
     httpcore2.ProxyError,
     httpcore2.UnsupportedProtocol,
     httpcore2.ConnectionNotAvailable,
+    HTTPException,
     OSError,
     ValueError,
     RuntimeError,
@@ -43,6 +45,7 @@ FOREIGN = (
 )
 _LATE = (httpx2.TimeoutException, httpcore2.TimeoutException)
 _OURS = (httpx2.LocalProtocolError, httpcore2.LocalProtocolError, h11.LocalProtocolError)
+_NO_HTTP = (httpcore2.RemoteProtocolError, httpx2.RemoteProtocolError, HTTPException)
 _AGAIN = (408, 425, 429)
 #: Longest text of a server that an error repeats.
 _SHOWN = 200
@@ -91,7 +94,7 @@ def _meaning(exc: Exception, proxy: Proxy | None) -> tuple[str, str]:
         return f"{whose} cannot be resolved: {reason}", _reach(proxy)
     if isinstance(exc, (httpcore2.ConnectError, httpx2.ConnectError)):
         return f"no connection: {_reason(cause or exc)}", _reach(proxy)
-    if isinstance(exc, (httpcore2.RemoteProtocolError, httpx2.RemoteProtocolError)):
+    if isinstance(exc, _NO_HTTP):
         text = f"the answer is not HTTP, or is cut off: {str(exc)[:_SHOWN]}"
         return text, "it is asked again; if it stays, check the URL in 'get'"
     if isinstance(exc, _OURS):

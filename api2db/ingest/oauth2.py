@@ -61,6 +61,11 @@ class Tokens:
         self._ends = float("-inf")
         self._in_body = not settings.client_secret
 
+    @property
+    def valid(self) -> bool:
+        """Whether `headers` needs no new token."""
+        return self._clock.monotonic() < self._ends
+
     def headers(self) -> dict[str, str]:
         """
         Return the header that carries a valid access token; ask for one if there is none.
@@ -69,7 +74,7 @@ class Tokens:
             SourceUnavailable: The token server does not answer.
             RequestRefused: It refuses, as 401, or what it gives is no token.
         """
-        if self._clock.monotonic() >= self._ends:
+        if not self.valid:
             self._renew()
         return {"Authorization": f"Bearer {self._token}"}
 

@@ -24,7 +24,6 @@ import pyarrow as pa
 from api2db.core.errors import PageLoop, RequestRefused, SourceError
 from api2db.core.ids import new_id
 from api2db.ingest import watermark
-from api2db.ingest.ahead import Ahead, fetch
 from api2db.ingest.checkpoint import OpenPoll
 from api2db.ingest.held import HeldRows
 
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from api2db.ingest.checkpoint import Checkpoint
     from api2db.ingest.form import Built, Form, Page
     from api2db.ingest.held import Keys
-    from api2db.ingest.source import Body, Request, Source
+    from api2db.ingest.source import Body, Request, Response, Source
     from api2db.ingest.watermark import Value
 
 logger = logging.getLogger(__name__)
@@ -119,35 +118,35 @@ class Poll:
 
     def steps(self) -> Iterator[Step]:
         """
-        Fetch the pages and yield each as a step, in order, with at most two in memory.
+        Fetch the pages and yield each as a step, in order, with at most one page in memory.
 
-        While a step is built and stored, the next page is on its way; what goes wrong there
-        is raised when the caller asks for the step after.
+        The next page's request is sent before a step is built, and read when the caller asks
+        for the step after: the API works while we do, and what goes wrong there is raised then.
 
         Raises:
             SourceError: This run ends here; what was yielded stays. The next run resumes.
         """
         if self._open.restart:
             self._restart()
-        ahead = Ahead(self._source)
+        answer: Response | None = None
         try:
             body = self._first()
             while body:
                 page = self._form.parse(body)
                 repeated = self._repeated(body)
                 following, failure = (None, repeated) if repeated else self._follow(page)
-                if following is not None:
-                    ahead.begin(following)
+                answer = None if following is None else self._source.send(following)
                 known = set(range(page.n_rows)) if repeated else self._known(page)
                 yield self._step(page, following, known, looped=failure is not None)
                 if failure is not None:
                     raise failure
-                if following is None:
+                if answer is None:
                     return
-                body = ahead.body()
+                body = answer.read()
             yield self._nothing()
         finally:
-            ahead.close()
+            if answer is not None:
+                answer.close()
 
     # -- requests ------------------------------------------------------------------
 
@@ -177,7 +176,7 @@ class Poll:
     def _first(self) -> Body:
         """Return the page at which this run begins; if its request is refused, begin again."""
         try:
-            return fetch(self._source, self._open.next)
+            return self._source.send(self._open.next).read()
         except RequestRefused as exc:
             if self._open.page == 0 or exc.status in _CREDENTIAL:
                 raise
@@ -186,7 +185,7 @@ class Poll:
                 extra={"poll": self._open.id, "page": self._open.page, "status": exc.status},
             )
             self._restart()
-            return fetch(self._source, self._open.next)
+            return self._source.send(self._open.next).read()
 
     def _restart(self) -> None:
         poll = self._open

@@ -42,14 +42,17 @@ class Request:
 
 
 class Response(Protocol):
-    """A request that has been sent; its body is read later."""
+    """A request, perhaps sent already; its body is read later."""
 
     def read(self) -> Body:
         """
         Return the whole decoded body; no bytes mean that there are no rows and no next page.
 
+        Retries as configured, obeying Retry-After, within the total deadline of each try.
+
         Raises:
-            SourceUnavailable: Cut off or too slow, each time it was tried.
+            SourceUnavailable: No answer, cut off or too slow, each time it was tried.
+            RequestRefused: 4xx other than 408, 425, 429.
             FormError: Too large, empty without being a 204, or in an unknown coding.
         """
         ...
@@ -94,13 +97,10 @@ class Source(ABC):
     @abstractmethod
     def send(self, request: Request) -> Response:
         """
-        Send *request*; return when the head of a good response is here.
+        Send *request* if that needs no waiting; whatever else is to do, `Response.read` does.
 
-        Retries as configured, obeying Retry-After, within the total deadline of each try.
-
-        Raises:
-            SourceUnavailable: All tries failed.
-            RequestRefused: 4xx other than 408, 425, 429.
+        So the API works while the page before is built and stored, and an API that hangs
+        delays nobody. The answer is read, or closed, before the next request is sent.
         """
 
     def types(self) -> dict[str, str]:

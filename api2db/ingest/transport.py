@@ -11,11 +11,14 @@ import httpcore2
 import httpx2
 
 from api2db.ingest.connect import Deadline, connect
+from api2db.ingest.direct import Direct
 from api2db.ingest.proxy import Proxies, Proxy
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable, Iterator
+
+    from api2db.ingest.direct import Exchange, Origin
 
 #: h11 asks for 64 KiB at a time; four times that is cheapest for pages of a megabyte.
 READ_BYTES = 1 << 18
@@ -94,12 +97,12 @@ class _Body(httpx2.SyncByteStream):
             self._stream.close()
 
 
-class Transport(httpx2.BaseTransport):
+class Transport:
     """
     HTTP/1.1 with kept-alive connections, TLS verified against the system's certificates.
 
-    Each host is asked through the proxy that the environment names for it (`Proxies`). One
-    thread at a time sends; `abort` is for any thread. Raises what httpcore2 raises.
+    Each host is asked through the proxy that the environment names for it (`Proxies`), or
+    directly. One thread at a time sends; `abort` is for any thread. Raises `httperrors.FOREIGN`.
     """
 
     def __init__(self, *, ssl_context: ssl.SSLContext | None = None) -> None:
@@ -107,11 +110,19 @@ class Transport(httpx2.BaseTransport):
         self.deadline = self._backend.deadline
         self._ssl_context = ssl_context
         self._proxies = Proxies()
-        self._pools: dict[tuple[str, Proxy | None], httpcore2.ConnectionPool] = {}
+        self._pools: dict[Proxy, httpcore2.ConnectionPool] = {}
+        self._direct = Direct(self._connect, self.deadline)
 
-    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+    def begin(self, request: httpx2.Request) -> Exchange | None:
+        """Write *request* if that needs no waiting, to read its answer later; else None."""
+        return None if self.proxy(request.url) is not None else self._direct.begin(request)
+
+    def send(self, request: httpx2.Request) -> httpx2.Response:
         """Send *request*, return the head of the response; the body is read later."""
-        response = self._pool(request.url).handle_request(
+        proxy = self.proxy(request.url)
+        if proxy is None:
+            return self._direct.send(request)
+        response = self._pool(proxy).handle_request(
             httpcore2.Request(
                 method=request.method,
                 url=httpcore2.URL(
@@ -135,20 +146,32 @@ class Transport(httpx2.BaseTransport):
         """Return the proxy through which *url* is asked; see `Proxies.find`."""
         return self._proxies.find(url)
 
-    def _pool(self, url: httpx2.URL) -> httpcore2.ConnectionPool:
-        proxy = self.proxy(url)
-        pool = self._pools.get((url.scheme, proxy))
-        if pool is None:
-            if self._ssl_context is None and url.scheme == "https":
-                self._ssl_context = _default_context()
-            pool = self._pools[url.scheme, proxy] = httpcore2.ConnectionPool(
-                ssl_context=self._ssl_context,
-                proxy=None if proxy is None else proxy.to_core(),
+    def _connect(self, origin: Origin) -> httpcore2.NetworkStream:
+        scheme, host, port = origin
+        stream = self._backend.connect_tcp(host, port)
+        if scheme == "http":
+            return stream
+        try:
+            return stream.start_tls(self._context(), host)
+        except BaseException:
+            stream.close()
+            raise
+
+    def _context(self) -> ssl.SSLContext:
+        if self._ssl_context is None:
+            self._ssl_context = _default_context()
+        return self._ssl_context
+
+    def _pool(self, proxy: Proxy) -> httpcore2.ConnectionPool:
+        if proxy not in self._pools:
+            self._pools[proxy] = httpcore2.ConnectionPool(
+                ssl_context=self._context(),
+                proxy=proxy.to_core(),
                 max_connections=4,
                 keepalive_expiry=60.0,
                 network_backend=self._backend,
             )
-        return pool
+        return self._pools[proxy]
 
     def abort(self) -> None:
         """Break off every exchange under way."""
@@ -157,6 +180,7 @@ class Transport(httpx2.BaseTransport):
 
     def close(self) -> None:
         """Close the connections."""
+        self._direct.close()
         for pool in list(self._pools.values()):
             pool.close()
 

@@ -78,8 +78,7 @@ def _ask(collector: object) -> None:
     source = make_source(collector, clock=SystemClock(), stop=threading.Event())
     try:
         since = make_since(collector)
-        response = source.send(source.first(watermark.text(since.initial if since else None)))
-        response.close()
+        source.send(source.first(watermark.text(since.initial if since else None))).read()
     finally:
         source.close()
 

@@ -1,0 +1,141 @@
+"""Requests that are written early: over real sockets, to a server that does as it is told."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from api2db.core.clock import SystemClock
+from api2db.core.errors import SourceUnavailable
+from api2db.ingest.http import HttpSource
+from api2db.ingest.source import Request
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: "
+
+
+class Server:
+    """A listener whose connections the test handles itself."""
+
+    def __init__(self) -> None:
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}/"
+        self.socket.settimeout(10)
+
+    def accept(self) -> socket.socket:
+        """Return the next connection."""
+        connection = self.socket.accept()[0]
+        connection.settimeout(10)
+        return connection
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A server on a free port."""
+    made = Server()
+    yield made
+    made.socket.close()
+
+
+@pytest.fixture
+def source(server: Server) -> Iterator[HttpSource]:
+    """A source that does not try again."""
+    made = HttpSource(server.url, clock=SystemClock(), stop=threading.Event(), retries=0, timeout=5)
+    yield made
+    made.close()
+
+
+def heard(connection: socket.socket) -> bytes:
+    """Return one request, as the server gets it."""
+    data = b""
+    while not data.endswith(b"\r\n\r\n"):
+        data += connection.recv(65536)
+    return data
+
+
+def answer(connection: socket.socket, body: bytes) -> None:
+    """Answer one request."""
+    heard(connection)
+    connection.sendall(HEAD + b"%d\r\n\r\n" % len(body) + body)
+
+
+def first(server: Server, source: HttpSource) -> socket.socket:
+    """Let one request be answered; return the connection, which is idle then."""
+    found: list[socket.socket] = []
+
+    def serve() -> None:
+        found.append(server.accept())
+        answer(found[0], b"[1]")
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    assert source.send(Request(server.url)).read() == b"[1]"
+    thread.join(10)
+    return found[0]
+
+
+def test_a_request_is_there_before_its_answer_is_wanted(server: Server, source: HttpSource) -> None:
+    """`send` writes to an idle connection and returns; `read` finds the answer waiting."""
+    with first(server, source) as connection:
+        waiting = source.send(Request(server.url + "two"))
+        assert heard(connection).startswith(b"GET /two HTTP/1.1\r\n")
+        connection.sendall(HEAD + b"3\r\n\r\n[2]")
+        assert waiting.read() == b"[2]"
+
+
+def test_send_waits_for_nothing(server: Server, source: HttpSource) -> None:
+    """Where there is no idle connection, even connecting is left to `read`."""
+    waiting = source.send(Request(server.url))
+    server.socket.settimeout(0.05)
+    with pytest.raises(TimeoutError):
+        server.accept()
+    waiting.close()
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_connection_that_the_api_closes_costs_no_try(
+    server: Server, source: HttpSource, late: bool
+) -> None:
+    """Closed while idle, or as the request arrives: a new connection is asked at once."""
+    connection = first(server, source)
+    if not late:
+        connection.close()
+    waiting = source.send(Request(server.url))
+    if late:
+        heard(connection)
+        connection.close()
+
+    def serve() -> None:
+        with server.accept() as fresh:
+            answer(fresh, b"[2]")
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    assert waiting.read() == b"[2]"
+    thread.join(10)
+
+
+def test_an_answer_that_nobody_wants_is_never_taken_for_another(
+    server: Server, source: HttpSource
+) -> None:
+    """Closing an unread answer closes its connection."""
+    with first(server, source) as connection:
+        source.send(Request(server.url)).close()
+        heard(connection)
+        assert connection.recv(10) == b""
+
+
+@pytest.mark.parametrize("tail", [b"5\r\n\r\n[2]", b"x\r\n\r\n[2]"])
+def test_a_body_is_never_taken_for_whole_when_it_is_not(
+    server: Server, source: HttpSource, tail: bytes
+) -> None:
+    """Fewer bytes than announced, or an announcement that is no number, fail the try."""
+    with first(server, source) as connection:
+        waiting = source.send(Request(server.url))
+        heard(connection)
+        connection.sendall(HEAD + tail)
+        connection.close()
+        with pytest.raises(SourceUnavailable, match="not HTTP, or is cut off"):
+            waiting.read()
