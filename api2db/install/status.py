@@ -107,6 +107,8 @@ def _merged(picture: dict[str, Any], saved: dict[str, Any]) -> dict[str, Any]:
 def _print(picture: dict[str, Any]) -> None:
     running = f"running, {picture['url'] or ''}" if picture["running"] else "not running"
     click.echo(f"api2db is {running.rstrip(', ')}")
+    for name in picture.get("hung", ()):
+        click.echo(f"{name} hangs")
     for name, collector in picture["collectors"].items():
         click.echo(f"{name}: {collector['state']}, collected {collector['rows_collected']} rows")
         if collector["error"]:
