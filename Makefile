@@ -40,6 +40,8 @@ test: $(READY) servers  ## The tests; the last line says which targets were test
 soak: $(READY) servers  ## The long tests: KILLS=200 kills within FOR seconds, mutants, an outage
 	@$(PY) -m tests.fault.killloop --kills $(KILLS) $(if $(FOR),--seconds $(FOR))
 	@$(PY) -m tests.fault.killloop --kills 20 --without-markers
+	@$(PY) -m tests.fault.killloop --kills 40 --outage-spills 30 --drain 150 \
+		--targets postgresql,postgresql2,sqlite,parquet $(if $(FOR),--seconds $(FOR))
 	@$(PY) -m tests.fault.killloop --targets mariadb,mysql --kills $(KILLS) $(if $(FOR),--seconds $(FOR))
 	@$(PY) -m tests.fault.killloop --targets mariadb,mysql --kills 10 --without-markers
 	@$(PY) -m tests.fault.killloop --targets duckdb,csv --kills $(KILLS) $(if $(FOR),--seconds $(FOR))

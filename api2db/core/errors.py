@@ -24,7 +24,7 @@ Every error that api2db raises on purpose.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -118,7 +118,14 @@ class SpoolFailed(SpoolError):
 
 
 class SinkError(Api2dbError):
-    """A target did not take a load."""
+    """
+    A target did not take a load.
+
+    Attributes:
+        kind: One of the four, as it is counted.
+    """
+
+    kind: ClassVar[str] = "unknown"
 
 
 class SinkUnavailable(SinkError):
@@ -128,6 +135,8 @@ class SinkUnavailable(SinkError):
     Attributes:
         retry_after: Seconds that the target asked us to wait, None if it did not.
     """
+
+    kind = "transient"
 
     def __init__(
         self, message: str, *, hint: str | None = None, retry_after: float | None = None
@@ -145,6 +154,8 @@ class SinkRejected(SinkError):
             Empty if it does not: the worker then bisects.
     """
 
+    kind = "data"
+
     def __init__(
         self,
         message: str,
@@ -158,6 +169,8 @@ class SinkRejected(SinkError):
 
 class SinkMisconfigured(SinkError):
     """Configuration: no batch can land until a person mends the target or the config."""
+
+    kind = "configuration"
 
 
 class SinkUnknown(SinkError):

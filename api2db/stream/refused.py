@@ -10,12 +10,16 @@ import pyarrow as pa
 
 from api2db.core.batch import DeadRow
 from api2db.core.faults import crash_point
+from api2db.stream.bisect import refused_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from contextlib import AbstractContextManager
 
     from api2db.core.batch import Batch
+    from api2db.core.errors import SinkRejected
     from api2db.files.dead_letter import DeadLetters
+    from api2db.sink.base import Sink
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +37,33 @@ class Refused:
         self._stream = stream
         self._name = name
         self._dead: dict[str, dict[int, DeadRow]] = {}  # by batch id, until it lands
+
+    def find(
+        self,
+        error: SinkRejected,
+        batches: Iterable[Batch],
+        sink: Sink,
+        guard: Callable[[], AbstractContextManager[object]],
+    ) -> list[tuple[Batch, list[DeadRow]]]:
+        """
+        Return the rows that *sink* refused in a load of *batches*, by batch; empty if none.
+
+        Args:
+            error: What the load ended with; if it names no rows, they are sought.
+            guard: Gives a call on the sink its time.
+
+        Raises:
+            SinkError: The search failed.
+        """
+        found = []
+        for batch in batches:
+            rows = list(error.rows.get(batch.id, ()))
+            if not error.rows:
+                with guard():
+                    rows = refused_rows(sink, self.without(batch))
+            if rows:
+                found.append((batch, rows))
+        return found
 
     def bury(self, batch: Batch, rows: Sequence[DeadRow], at: float) -> int:
         """

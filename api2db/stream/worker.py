@@ -19,16 +19,16 @@ from api2db.core.errors import (
 from api2db.core.faults import crash_point
 from api2db.core.pulse import Pulse
 from api2db.stream.backlog import GROUP
-from api2db.stream.bisect import refused_rows
 from api2db.stream.markers import Markers
 from api2db.stream.progress import Progress, State
 from api2db.stream.refused import Refused
+from api2db.stream.spilling import Spilling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
     from contextlib import AbstractContextManager
 
-    from api2db.core.batch import Batch, DeadRow
+    from api2db.core.batch import Batch
     from api2db.files.dead_letter import DeadLetters
     from api2db.sink.base import Landed, Sink
     from api2db.stream.backlog import Backlog
@@ -40,8 +40,7 @@ logger = logging.getLogger(__name__)
 IDLE_WAIT = 1.0
 #: Seconds without a batch after which the connection is given back.
 IDLE_CLOSE = 60.0
-#: Least time between the beginnings of two transactions of a poll whose pages keep coming, in
-#: seconds: these share one, which is worth more than any driver.
+#: Least seconds between two transactions of a poll whose pages keep coming: sharing is worth most.
 PACE = 0.1
 #: Longest time that one transaction may take, in seconds, before its socket is closed.
 WRITE_TIMEOUT = 120.0
@@ -84,7 +83,7 @@ class Worker:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"worker-{name}", daemon=True)
         self._open = False
-        self._attempts, self._tries = attempts, 0  # None never spills
+        self._spilling = Spilling(name, backlog, self.progress, attempts)
         self._group = GROUP.batches
         self._bulk = False  # shards go in large groups while the target is known to be well
         self._markers = Markers()
@@ -151,10 +150,8 @@ class Worker:
                 self._land()
         except SinkRejected as exc:
             self._bury_or_retry(exc)
-        except SinkError as exc:
-            self._retry(exc)
-        except SpoolError as exc:
-            self._retry(SinkUnavailable(str(exc)), ours=True)
+        except (SinkError, SpoolError) as exc:
+            self._failed(exc)
         except Exception as exc:
             # Nothing is thrown away because nobody foresaw an error: replay, loudly.
             logger.exception("unexpected_error", extra={"stream": self.name})
@@ -225,6 +222,12 @@ class Worker:
 
     # -- failures: the one place where the four kinds are decided --------------------
 
+    def _failed(self, error: SinkError | SpoolError) -> None:
+        if isinstance(error, SinkError):
+            self._retry(error)
+        else:
+            self._retry(SinkUnavailable(str(error)), ours=True)
+
     def _retry(self, error: SinkError, *, ours: bool = False) -> None:
         """
         Wait, with backoff, before the next attempt; it connects anew.
@@ -235,7 +238,7 @@ class Worker:
         self._bulk = False
         self.backlog.spilled.release()
         progress = self.progress
-        kind = _kind(error)
+        kind = error.kind
         paused = isinstance(error, SinkMisconfigured)
         news = progress.failed(kind, str(error))
         progress.state = State.PAUSED if paused else State.RETRYING
@@ -246,16 +249,15 @@ class Worker:
             event = "stream_paused" if paused else "stream_retrying"
             fields = {"stream": self.name, "kind": kind, "error": str(error), "delay": delay}
             logger.log(logging.ERROR if paused else logging.WARNING, event, extra=fields)
-        counts = not (paused or ours) and self._attempts is not None
-        self._tries += counts
-        progress.spilling = counts and self._tries >= (self._attempts or 0)
+        self._spilling.failed(counts=not (paused or ours))
         self._wait(delay)
 
     def _wait(self, delay: float) -> None:
         """Wait *delay* seconds; spill what waits and what comes, if the attempts are used up."""
         until = self.progress.retry_due = self._clock.monotonic() + delay
         while not self._stop.is_set():
-            well = self.progress.spilling and self._spill()
+            self.pulse.rest()  # the disk takes as long as it needs
+            well = self._spilling.spill(self._stop)
             left = until - self._clock.monotonic()
             if left <= 0:
                 return
@@ -265,35 +267,18 @@ class Worker:
             else:
                 self._clock.wait(self._stop, left)
 
-    def _spill(self) -> bool:
-        """Move what waits in the log into shards; return whether that went well."""
-        progress, first = self.progress, not self.backlog.spilled.batches
-        self.pulse.rest()  # the disk takes as long as it needs
-        try:
-            moved = self.backlog.spill(self._stop)
-        except SpoolError as exc:
-            if str(exc) != progress.spill_error:
-                logger.error("spill_failed", extra={"stream": self.name, "error": str(exc)})
-            progress.spill_error = str(exc)
-            return False
-        progress.spill_error = ""
-        progress.spilled += moved
-        if first and moved:
-            logger.warning("stream_spilling", extra={"stream": self.name})
-        return True
-
     def _overcome(self) -> None:
         if self.progress.error:
             logger.info("stream_recovered", extra={"stream": self.name})
         self.progress.overcome()
-        self._tries = 0
+        self._spilling.overcome()
 
     def _bury_or_retry(self, rejected: SinkRejected) -> None:
         """Put the refused rows into the dead letters; the next attempt leaves them out."""
         try:
-            found = self._find(rejected)
-        except SinkError as exc:
-            self._retry(exc)
+            found = self._refused.find(rejected, self._waiting(), self._sink, self._guard)
+        except (SinkError, SpoolError) as exc:
+            self._failed(exc)
             return
         if not found:
             # Each batch passes alone, but not all together: send them one at a time.
@@ -313,20 +298,3 @@ class Worker:
     def _waiting(self) -> Iterable[Batch]:
         """Return what `_land` has tried to land."""
         return self._read()
-
-    def _find(self, error: SinkRejected) -> list[tuple[Batch, list[DeadRow]]]:
-        found = []
-        for batch in self._waiting():
-            rows = list(error.rows.get(batch.id, ()))
-            if not error.rows:
-                with self._guard():
-                    rows = refused_rows(self._sink, self._refused.without(batch))
-            if rows:
-                found.append((batch, rows))
-        return found
-
-
-def _kind(error: SinkError) -> str:
-    if isinstance(error, SinkMisconfigured):
-        return "configuration"
-    return "transient" if isinstance(error, SinkUnavailable) else "unknown"
