@@ -61,6 +61,31 @@ def run(ctx: click.Context, config: Path | None, as_json: bool, once: bool, time
 
 
 @cli.command()
+@click.option(
+    "--from",
+    type=click.Choice(["failed"]),
+    required=True,
+    expose_value=False,
+    help="failed: what was spilled into STORE/upload_failed, and what waits behind it.",
+)
+@click.option("--timeout", default="5m", show_default=True, help="Longest wait, as 90s or 5m.")
+@common
+@click.pass_context
+def replay(ctx: click.Context, config: Path | None, as_json: bool, timeout: str) -> None:
+    """Deliver what was collected before, in order, without polling; the daemon must not run."""
+    from api2db.app import signals
+    from api2db.install import process
+
+    path, as_json = settle(ctx, config, as_json)
+    process.loading()
+    with signals.handled() as stop:
+        from api2db.install import run as command
+
+        code = command.once(path, timeout, as_json, stop, poll=False)
+    ctx.exit(code)
+
+
+@cli.command()
 @click.option("--connect", is_flag=True, help="Also log in to every target and ask every API.")
 @common
 @click.pass_context

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -26,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 #: How long `run --once` may take to end its threads, in seconds.
 ONCE_GRACE = 10.0
+#: Seconds between two lines for a person who waits.
+PROGRESS = 2.0
 #: What ending may take beyond `grace`: closing files, leaving, in seconds.
 STOP_MARGIN = 10.0
 
@@ -68,8 +72,15 @@ def forever(path: Path, stop: threading.Event) -> int:
     return 0
 
 
-def once(path: Path, timeout: str, as_json: bool, stop: threading.Event) -> int:
-    """Poll once, deliver, print what happened; return the exit code. *stop* ends it early."""
+def once(
+    path: Path, timeout: str, as_json: bool, stop: threading.Event, *, poll: bool = True
+) -> int:
+    """
+    Poll once, deliver, print what happened; return the exit code. *stop* ends it early.
+
+    Args:
+        poll: False only delivers what was collected before: shards first, then the queue.
+    """
     config = load(path, os.environ)
     log.configure(config.secrets, level="WARNING")
     _prepare(config)
@@ -78,11 +89,11 @@ def once(path: Path, timeout: str, as_json: bool, stop: threading.Event) -> int:
     process.loaded()
     try:
         daemon.start(poll=False)
-        polled = daemon.poll_once(stop)
-        landed = daemon.drain(seconds, stop)
-        if config.stores:  # what the collectors have just written may be their shards
+        polled = not poll or daemon.poll_once(stop)
+        landed = _drain(daemon, seconds, stop)
+        if poll and config.stores:  # what the collectors have just written may be their shards
             polled &= daemon.poll_once(stop, stores=True)
-            landed = daemon.drain(seconds, stop)
+            landed = _drain(daemon, seconds, stop)
         daemon.stop(ONCE_GRACE, drain=False)
         picture = _save(daemon, running=False)
     finally:
@@ -93,6 +104,21 @@ def once(path: Path, timeout: str, as_json: bool, stop: threading.Event) -> int:
     else:
         _print(picture, troubles)
     return 0 if polled and landed and not troubles else 1
+
+
+def _drain(daemon: Daemon, seconds: float, stop: threading.Event) -> bool:
+    """Wait until all has landed, as `Daemon.drain`; a person who waits sees how far it is."""
+    shown = sys.stderr.isatty()
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
+        until = time.monotonic() + PROGRESS
+        if daemon.drain(min(left, PROGRESS), stop):
+            return True
+        if time.monotonic() < until:  # it gave up before its time
+            break
+        if shown:
+            click.echo(f"{daemon.waiting()} batches wait", err=True)
+    return False
 
 
 def _prepare(config: Config) -> None:

@@ -101,6 +101,28 @@ def test_spilled_batches_wait_and_land_in_order(tmp_path: Path, api: str) -> Non
     assert api2db(tmp_path, "status").returncode == 0
 
 
+def test_replay_lands_what_was_spilled_and_asks_no_api(tmp_path: Path, api: str) -> None:
+    """`replay --from failed` ends with 1 while the target is away, with 0 once all has landed."""
+    config = tmp_path / "config.yaml"
+    config.write_text(CONFIG.format(url=AWAY, api=api))
+    for _ in range(2):
+        assert api2db(tmp_path, "run", "--once").returncode == 1
+    assert api2db(tmp_path, "replay", "--from", "failed").returncode == 1
+    config.write_text(CONFIG.format(url="sqlite:///x.db", api=api))
+    done = api2db(tmp_path, "replay", "--from", "failed", "--json")
+    assert done.returncode == 0
+    streams = json.loads(done.stdout)["collectors"]["c"]["streams"]
+    assert {name: s["rows_landed"] for name, s in streams.items()} == {
+        "db": 4,
+        "files": 0,
+        "more": 4,
+    }
+    with closing(sqlite3.connect(tmp_path / "x.db")) as db:
+        assert db.execute("select id, version from c order by id").fetchall() == [(1, 2), (2, 2)]
+    assert Api.polls == 2
+    assert api2db(tmp_path, "replay").returncode == 2
+
+
 def test_a_damaged_shard_is_named_and_blocks_nothing(tmp_path: Path, api: str) -> None:
     """What can be read lands; the rest is set aside, and `run --once` says so with 1."""
     config, spilled = tmp_path / "config.yaml", tmp_path / "STORE" / "upload_failed" / "c"
