@@ -75,7 +75,11 @@ class Fs:
 
     def pread(self, fd: int, size: int, offset: int) -> bytes:
         """Return up to *size* bytes at *offset*; fewer only at the end of the file."""
-        return os.pread(fd, size, offset)
+        data = os.pread(fd, size, offset)
+        # A disk that fails behind the first page returns that page, and the error only next time.
+        while len(data) < size and (more := os.pread(fd, size - len(data), offset + len(data))):
+            data += more
+        return data
 
     def pwrite(self, fd: int, data: bytes, offset: int) -> int:
         """Write at *offset*; return how many bytes were written: fewer on a full disk."""

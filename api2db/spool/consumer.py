@@ -164,17 +164,18 @@ class Consumer:
 
     def _read(self, reading: Reading, batches: int, rows: int, size: int) -> Reading:
         start = reading.start
-        for segment, found in self._log.scan(start.base, start.offset, verify=True):
-            if isinstance(found, Good) and found.header.kind == fmt.DATA:
-                header = found.header
-                reading.rows += header.rows
-                reading.bytes += header.payload_raw
-                full = (
-                    len(reading.batches) == batches or reading.rows > rows or reading.bytes > size
-                )
-                if reading.batches and full:
-                    break
-            reading.take(segment, found)
+        try:
+            for segment, found in self._log.scan(start.base, start.offset, verify=True):
+                if isinstance(found, Good) and found.header.kind == fmt.DATA:
+                    reading.rows += found.header.rows
+                    reading.bytes += found.header.payload_raw
+                    full = reading.rows > rows or reading.bytes > size
+                    if reading.batches and (full or len(reading.batches) == batches):
+                        break
+                reading.take(segment, found)
+        except OSError:
+            if not reading.batches:  # else they go first; the next read meets it again
+                raise
         return reading
 
     # -- acknowledge ---------------------------------------------------------------

@@ -173,8 +173,14 @@ class _Window:
         """Return *size* bytes at *offset*, None if the file is shorter."""
         at = offset - self._start
         if at < 0 or at + size > len(self._data):
-            size_now = min(max(size, self._ahead), self._end - offset)
-            self._data = self._fs.pread(self._fd, size_now, offset)
+            ahead = min(max(size, self._ahead), self._end - offset)
+            try:
+                self._data = self._fs.pread(self._fd, ahead, offset)
+            except OSError:
+                if ahead <= size:
+                    raise
+                # What cannot be read may lie behind what is wanted.
+                self._data = self._fs.pread(self._fd, size, offset)
             self._start, at = offset, 0
         found = self._data[at : at + size]
         return found if len(found) == size else None

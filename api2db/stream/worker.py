@@ -145,11 +145,12 @@ class Worker:
     def _attempt(self) -> None:
         """Try once to land what waits; on failure, wait before the next attempt."""
         try:
-            with self._guard() as self._renew:
-                self._connect()
-                self._land()
-        except SinkRejected as exc:
-            self._bury_or_retry(exc)
+            try:
+                with self._guard() as self._renew:
+                    self._connect()
+                    self._land()
+            except SinkRejected as exc:
+                self._bury_or_retry(exc)
         except (SinkError, SpoolError) as exc:
             self._failed(exc)
         except Exception as exc:
@@ -248,7 +249,7 @@ class Worker:
         if news:
             event = "stream_paused" if paused else "stream_retrying"
             fields = {"stream": self.name, "kind": kind, "error": str(error), "delay": delay}
-            logger.log(logging.ERROR if paused else logging.WARNING, event, extra=fields)
+            logger.log(logging.ERROR if paused or ours else logging.WARNING, event, extra=fields)
         self._spilling.failed(counts=not (paused or ours))
         self._wait(delay)
 
@@ -275,11 +276,7 @@ class Worker:
 
     def _bury_or_retry(self, rejected: SinkRejected) -> None:
         """Put the refused rows into the dead letters; the next attempt leaves them out."""
-        try:
-            found = self._refused.find(rejected, self._waiting(), self._sink, self._guard)
-        except (SinkError, SpoolError) as exc:
-            self._failed(exc)
-            return
+        found = self._refused.find(rejected, self._waiting(), self._sink, self._guard)
         if not found:
             # Each batch passes alone, but not all together: send them one at a time.
             fields = {"stream": self.name, "error": str(rejected)}

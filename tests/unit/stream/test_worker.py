@@ -6,6 +6,7 @@ import copy
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -29,6 +30,7 @@ from api2db.stream.progress import State
 from api2db.stream.spill import Spill
 from api2db.stream.watchdog import Watchdog
 from api2db.stream.worker import Worker
+from tests.fixtures.broken_disk import BrokenDisk
 
 
 class Table(Sink):
@@ -178,6 +180,51 @@ def test_a_failed_write_is_tried_again(bench: Bench, error: Exception) -> None:
     assert bench.table.rows == [1, 2]
     assert bench.table.opened == 4
     assert bench.worker.progress.error == ""
+
+
+def test_a_disk_that_cannot_be_read_is_waited_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is said once, as an error; nothing spills; when the disk answers, the rows land."""
+    disk = BrokenDisk(monkeypatch)
+    bench.worker = bench.new_worker(attempts=2)
+    bench.put(1)
+    (segment,) = (bench.folder / "spool" / "seg").iterdir()
+    disk.break_(segment, bench.spool.bytes // 2, 10**9)
+    bench.worker.start()
+    bench.until(lambda: bench.worker.progress.attempt >= 5)
+    assert bench.worker.progress.state is State.RETRYING
+    assert "cannot read the log" in bench.worker.progress.error
+    told = [r for r in caplog.records if r.message == "stream_retrying"]
+    assert [r.levelname for r in told] == ["ERROR"]
+    disk.mend()
+    bench.drained()
+    bench.until(lambda: bench.worker.progress.error == "")
+    assert (bench.table.rows, bench.worker.progress.spilled) == ([1], 0)
+
+
+def test_a_disk_that_fails_while_refused_rows_are_sought_is_waited_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker does not die of it."""
+    disk = BrokenDisk(monkeypatch)
+    bench.put(1, 2, 3)
+    (segment,) = (bench.folder / "spool" / "seg").iterdir()
+    refuse = bench.table.write
+
+    def write(batches: Sequence[Batch], **more: Any) -> Landed:
+        bench.table.write = refuse  # type: ignore[method-assign]
+        disk.break_(segment, bench.spool.bytes // 2, 10**9)
+        return refuse(batches, **more)
+
+    bench.table.poison = {2}
+    bench.table.write = write  # type: ignore[method-assign]
+    bench.worker.start()
+    bench.until(lambda: bench.worker.progress.attempt >= 2)
+    disk.mend()
+    bench.drained()
+    assert bench.table.rows == [1, 3]
+    assert len(bench.dead()) == 1
 
 
 def test_a_lost_reply_doubles_nothing(bench: Bench) -> None:
