@@ -50,6 +50,7 @@ class Direct:
         self._connect = connect
         self._deadline = deadline
         self._idle: dict[Origin, _Connection] = {}
+        self._closed = False
 
     def begin(self, request: httpx2.Request) -> Exchange | None:
         """Write *request* to an idle connection; None, without a wait, if there is none."""
@@ -71,6 +72,8 @@ class Direct:
         return self._fresh(request) if exchange is None else exchange.response()
 
     def _fresh(self, request: httpx2.Request) -> httpx2.Response:
+        if self._closed:
+            raise httpcore2.ConnectionNotAvailable("the source is closed")
         origin = _origin(request.url)
         connection = _Connection(self._connect(origin), self._deadline)
         return Exchange(self, origin, connection, request).response(again=False)
@@ -79,6 +82,10 @@ class Direct:
         """Take back a connection whose answer was read to its end."""
         connection.idle_since = time.monotonic()
         self._idle[origin] = connection
+
+    def end(self) -> None:
+        """Make no more connections; for any thread."""
+        self._closed = True
 
     def close(self) -> None:
         """Close the idle connections."""

@@ -174,7 +174,8 @@ class Transport:
         return self._pools[proxy]
 
     def abort(self) -> None:
-        """Break off every exchange under way."""
+        """Break off every exchange under way, and begin no other."""
+        self._direct.end()
         for stream in list(self._backend.streams):
             stream.abort()
 

@@ -139,3 +139,18 @@ def test_a_body_is_never_taken_for_whole_when_it_is_not(
         connection.close()
         with pytest.raises(SourceUnavailable, match="not HTTP, or is cut off"):
             waiting.read()
+
+
+def test_a_closed_source_asks_no_more(server: Server, source: HttpSource) -> None:
+    """`close`, from another thread, ends a read that waits; no new connection is made for it."""
+    with first(server, source) as connection:
+        waiting = source.send(Request(server.url))
+        heard(connection)
+        closing = threading.Timer(0.05, source.close)
+        closing.start()
+        with pytest.raises(SourceUnavailable):
+            waiting.read()
+        closing.join()
+        server.socket.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            server.accept()
