@@ -6,12 +6,13 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
-#: RFC 3339 section 5.6, `date-time`; a space for the T is allowed there too.
-_INSTANT = re.compile(
+#: RFC 3339 section 5.6, `date-time`: day, time, fraction, zone; a space for the T is allowed
+#: there too.
+INSTANT = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
 #: 0001-01-01T00:00:00Z and 10000-01-01T00:00:00Z, in seconds since the epoch.
 _FIRST, _END = -62_135_596_800, 253_402_300_800
@@ -40,7 +41,7 @@ def instant_us(text: str) -> int | None:
     None if it names none, has no zone, is finer than a microsecond, is a leap second, or
     lies outside the years 1 to 9999 in UTC: nothing is rounded, nothing guessed.
     """
-    match = _INSTANT.fullmatch(text)
+    match = INSTANT.fullmatch(text)
     if match is None:
         return None
     day, clock, fraction, zone = match.groups()
@@ -53,7 +54,7 @@ def instant_us(text: str) -> int | None:
     except ValueError:
         return None
     assert shift is not None
-    seconds = (moment - _EPOCH) // _SECOND - shift // _SECOND
+    seconds = (moment - EPOCH) // _SECOND - shift // _SECOND
     if not _FIRST <= seconds < _END:
         return None
     return seconds * 1_000_000 + int(fraction.ljust(6, "0"))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from api2db.ingest.form_path import Path
     from api2db.ingest.watermark import Value
 
+#: Writes a value as JSON bytes; decimals as numbers with all their digits.
 encode = msgspec.json.Encoder(decimal_format="number").encode
 
 

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from api2db.core.errors import ConfigError
 from api2db.core.types import JSON, arrow_type, cast, kind_of, name_of
 from api2db.core.values import json_kind
+from api2db.ingest.chunk import encode
 from api2db.ingest.form_convert import Converted, convert
 from api2db.ingest.form_envelope import descend
 from api2db.ingest.form_path import Path
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from api2db.ingest.form_path import Steps
 
 _exact = msgspec.json.Decoder(float_hook=Decimal).decode
-_encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class _Declared:
     def _default(self, value: object) -> Array:
         """Return the default as an array of one value."""
         if self.kind == "json":
-            value = _encode(value)
+            value = encode(value)
         elif isinstance(value, date):
             value = value.isoformat()
         converted = convert(self.type, [value])
@@ -196,7 +196,7 @@ def _search(
         except ValueError as exc:
             errors[i] = f"cannot be computed: {exc}"
             value = None
-        values.append(_encode(value) if column.kind == "json" else value)
+        values.append(encode(value) if column.kind == "json" else value)
     return values, errors
 
 

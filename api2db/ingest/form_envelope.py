@@ -9,6 +9,7 @@ import msgspec
 
 from api2db.core.errors import FormError
 from api2db.core.values import json_kind
+from api2db.ingest.chunk import encode
 from api2db.ingest.form_mend import Mended, as_utf8, mend
 from api2db.ingest.form_shape import Shape, Uncompilable
 
@@ -24,7 +25,6 @@ Decode: TypeAlias = "Callable[[bytes], tuple[list[Any], object]]"
 _container = msgspec.json.Decoder(dict[str, msgspec.Raw] | list[msgspec.Raw])
 _any = msgspec.json.Decoder()
 _decode_far = msgspec.json.Decoder(float_hook=float).decode  # 1e400 is infinity there
-_encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 @dataclass(slots=True)
@@ -176,9 +176,9 @@ class Envelope:
         except ValueError as exc:
             raise FormError(f"rows: {exc}", body=body, hint="check 'rows'") from exc
         if not isinstance(rows, list):
-            found = None if rows is None else _encode(rows)
+            found = None if rows is None else encode(rows)
             raise _no_rows(self._rows, found, _container_of(text), body)
-        return Rows([_encode(row) for row in rows], self._next_in(text, {}, body, value))
+        return Rows([encode(row) for row in rows], self._next_in(text, {}, body, value))
 
     def _next_in(self, text: bytes, whole: object, body: bytes, value: object = None) -> object:
         if self._next is None:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import google_crc32c
 import pyarrow as pa
 
+from api2db.core.batch import NO_ROWS
 from api2db.core.errors import PageLoop, RequestRefused, SourceError
 from api2db.core.ids import new_id
 from api2db.ingest import watermark
@@ -41,8 +42,6 @@ logger = logging.getLogger(__name__)
 
 #: Refusals that say nothing about the request itself: a wrong or expired credential.
 _CREDENTIAL = (401, 403)
-#: 0 rows x 0 columns.
-NO_ROWS = pa.RecordBatch.from_pylist([], schema=pa.schema([]))
 
 
 @dataclass(frozen=True, slots=True)

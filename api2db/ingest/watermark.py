@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TypeAlias
 
 from api2db.core.errors import FormError
+from api2db.core.values import EPOCH, INSTANT
 
 #: What an API may write in the `since` field: kept, stored and sent as it wrote it.
 Value: TypeAlias = str | int | float | None
-
-#: RFC 3339 section 5.6, `date-time`; a space for the T is allowed there too.
-_RFC3339 = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)", re.ASCII
-)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: (0, number), (1, nanoseconds since the epoch) or (2, text): a total order.
 Key: TypeAlias = tuple[int, Decimal | int | str]
@@ -24,7 +18,7 @@ Key: TypeAlias = tuple[int, Decimal | int | str]
 
 def instant_ns(text: str) -> int | None:
     """Return the instant that RFC 3339 *text* names, in epoch nanoseconds, else None."""
-    match = _RFC3339.fullmatch(text)
+    match = INSTANT.fullmatch(text)
     if match is None:
         return None
     day, clock, fraction, zone = match.groups()
@@ -32,7 +26,7 @@ def instant_ns(text: str) -> int | None:
         moment = datetime.fromisoformat(f"{day}T{clock}{zone.upper()}")
     except ValueError:
         return None
-    seconds = (moment - _EPOCH) // timedelta(seconds=1)
+    seconds = (moment - EPOCH) // timedelta(seconds=1)
     return seconds * 1_000_000_000 + int((fraction or "0")[:9].ljust(9, "0"))
 
 
@@ -78,7 +72,7 @@ def minus(value: Value, lag: float) -> Value:
 
 
 def _earlier(text: str, lag: float) -> str:
-    match = _RFC3339.fullmatch(text)
+    match = INSTANT.fullmatch(text)
     instant = instant_ns(text)
     if match is None or instant is None:
         raise FormError(
@@ -88,7 +82,7 @@ def _earlier(text: str, lag: float) -> str:
     fraction, zone = match.group(3), match.group(4)
     seconds, rest = divmod(instant - round(lag * 1e9), 1_000_000_000)
     offset = datetime.fromisoformat(f"2000-01-01T00:00:00{zone.upper()}").tzinfo
-    moment = (_EPOCH + timedelta(seconds=seconds)).astimezone(offset)
+    moment = (EPOCH + timedelta(seconds=seconds)).astimezone(offset)
     digits = f".{rest:09d}"[: len(fraction) + 1] if fraction else ""
     return f"{moment:%Y-%m-%d}{text[10]}{moment:%H:%M:%S}{digits}{zone}"
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
+from api2db.core.batch import NO_ROWS
 from api2db.core.errors import SpoolFailed
 from api2db.stream.backlog import Backlog
 
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
     from api2db.stream.spill import Spill
 
 logger = logging.getLogger(__name__)
-
-#: 0 rows x 0 columns.
-NO_ROWS = pa.RecordBatch.from_pylist([], schema=pa.schema([]))
 
 
 class PollBacklog(Backlog):
