@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import errno
 import struct
-from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote
 
 import google_crc32c
 
 from api2db.spool.record import Totals
+from api2db.spool.whole import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,20 +106,7 @@ class Cursor:
             OSError: It was not made.
         """
         cursor = cls(fs, path, queue)
-        temporary = path.with_name(path.name + ".tmp")
-        with suppress(FileNotFoundError):
-            fs.unlink(temporary)
-        fd = fs.create(temporary)
-        try:
-            data = _pack(0, mark, queue).ljust(SIZE, b"\0")
-            if fs.pwrite(fd, data, 0) != SIZE:
-                raise OSError(errno.ENOSPC, "no room for a cursor")
-            fs.fsync(fd)
-            fs.rename(temporary, path)
-            fs.fsync_dir(path.parent)
-        except OSError:
-            fs.close(fd)
-            raise
+        fd = write_whole(fs, path, [_pack(0, mark, queue).ljust(SIZE, b"\0")])
         cursor.mark, cursor.fresh, cursor._fd = mark, mark == Mark(), fd
         return cursor
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import uuid
 from contextlib import suppress
@@ -17,6 +16,7 @@ from api2db.spool.cursor import Cursor, Mark
 from api2db.spool.log import Log
 from api2db.spool.quarantine import Damage, Quarantine
 from api2db.spool.recovery import UPGRADE, list_segments, recover
+from api2db.spool.whole import write_whole
 from api2db.spool.writer import FULL, Writer
 
 if TYPE_CHECKING:
@@ -126,23 +126,9 @@ def open_queue(fs: Fs, folder: Path, files: list[SegmentFile], quarantine: Quara
         note = "it is lost or damaged; " + ("the segments know the id" if known else "a new id")
         quarantine.report(Damage("queue", NAME, note=note))
     queue = known[-1] if known else uuid.uuid4().bytes
-    _write(fs, folder / NAME, json.dumps({"format": FORMAT, "id": queue.hex()}).encode())
+    content = json.dumps({"format": FORMAT, "id": queue.hex()})
+    fs.close(write_whole(fs, folder / NAME, [content.encode()]))
     return queue
-
-
-def _write(fs: Fs, path: Path, data: bytes) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    with suppress(FileNotFoundError):
-        fs.unlink(temporary)
-    fd = fs.create(temporary)
-    try:
-        if fs.pwrite(fd, data, 0) != len(data):
-            raise OSError(errno.ENOSPC, "the disk is full")
-        fs.fsync(fd)
-    finally:
-        fs.close(fd)
-    fs.rename(temporary, path)
-    fs.fsync_dir(path.parent)
 
 
 def open_cursors(

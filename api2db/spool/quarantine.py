@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import threading
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from api2db.spool.record import DATA
+from api2db.spool.whole import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -168,22 +167,7 @@ class Quarantine:
 
     def _write(self, name: str, pieces: list[bytes]) -> None:
         """Make a file with *pieces*, whole or not at all."""
-        temporary = self._folder / f"{name}.tmp"
-        with suppress(FileNotFoundError):
-            self._fs.unlink(temporary)
-        fd = self._fs.create(temporary)
-        try:
-            at = 0
-            for piece in pieces:
-                written = self._fs.pwrite(fd, piece, at)
-                if written != len(piece):
-                    raise OSError(errno.ENOSPC, "no room")
-                at += written
-            self._fs.fsync(fd)
-        finally:
-            self._fs.close(fd)
-        self._fs.rename(temporary, self._folder / name)
-        self._fs.fsync_dir(self._folder)
+        self._fs.close(write_whole(self._fs, self._folder / name, pieces))
 
     def _add_to_report(self, damage: Damage) -> None:
         try:

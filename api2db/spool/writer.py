@@ -16,6 +16,7 @@ from api2db.spool import segment as seg
 from api2db.spool.log import Tip
 from api2db.spool.record import Record
 from api2db.spool.segment import Segment
+from api2db.spool.whole import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -238,7 +239,8 @@ class Writer:
         body = fmt.encode(Record(None, tip.state, hold=tip.hold or None))
         segment = Segment(path, base, 0, 0, seg.seed_of(self._queue, base))
         record = self._header(body, base, seg.HEADER.size, tip.totals)
-        fd = self._make(path, [header.pack(), record.pack(segment.seed), *body.parts])
+        parts = [header.pack(), record.pack(segment.seed), *body.parts]
+        fd = write_whole(self._fs, path, parts)
         segment.end = segment.size = seg.HEADER.size + body.length
         old, self._fd = self._fd, fd
         with self._log.lock:
@@ -250,25 +252,6 @@ class Writer:
         if old >= 0:
             self._fs.close(old)
         self._log.collect()
-
-    def _make(self, path: Path, buffers: list[bytes]) -> int:
-        """Write a file and give it its name; return its descriptor."""
-        temporary = path.with_name(path.name + ".tmp")
-        with suppress(FileNotFoundError):
-            self._fs.unlink(temporary)
-        fd = self._fs.create(temporary)
-        try:
-            if self._fs.pwritev(fd, buffers, 0) != sum(map(len, buffers)):
-                raise OSError(errno.ENOSPC, "the disk is full")
-            self._fs.fsync(fd)
-            self._fs.rename(temporary, path)
-            self._fs.fsync_dir(path.parent)
-        except OSError:
-            self._fs.close(fd)
-            with suppress(OSError):
-                self._fs.unlink(temporary)
-            raise
-        return fd
 
     def _reclaim(self) -> bool:
         """

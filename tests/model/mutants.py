@@ -88,13 +88,9 @@ MUTANTS = {
         "writer", "hold=tip.hold or None))", "hold=None))", rules=("hold_what_all_have",)
     ),
     "segment_has_a_name_before_it_is_durable": Mutant(
-        "writer",
-        "            self._fs.fsync(fd)\n            self._fs.rename",
-        "            self._fs.rename",
+        "whole", "        fs.fsync(fd)\n        fs.rename", "        fs.rename"
     ),
-    "name_of_a_segment_is_not_synced": Mutant(
-        "writer", "            self._fs.fsync_dir(path.parent)\n", ""
-    ),
+    "name_of_a_segment_is_not_synced": Mutant("whole", "        fs.fsync_dir(path.parent)\n", ""),
     "end_of_an_abandoned_segment_is_ignored": Mutant(
         "recovery",
         "            end = following.previous_end\n",
