@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from api2db.files.dead_letter import DeadBodies, DeadLetters
     from api2db.ingest.form import Form
     from api2db.ingest.heldkeys import HeldKeys
-    from api2db.ingest.poll import Since, Step
+    from api2db.ingest.poll import Step
     from api2db.ingest.source import Source
+    from api2db.ingest.watermark import Since
     from api2db.spool.spool import Spool
 
 logger = logging.getLogger(__name__)

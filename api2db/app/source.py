@@ -8,7 +8,8 @@ from api2db.core.errors import ConfigError
 from api2db.ingest.checkpoint import Checkpoint
 from api2db.ingest.form import Column, Form
 from api2db.ingest.form_path import Path as JmesPath
-from api2db.ingest.poll import Poll, Since
+from api2db.ingest.poll import Poll
+from api2db.ingest.watermark import Since
 
 if TYPE_CHECKING:
     import threading

@@ -60,26 +60,12 @@ class FunctionPoll(Poll):
     def _part(self, part: Part) -> Step:
         poll = self._open
         page = self._form.parse(part.rows)
-        known = self._known(page)
-        built = page.build(known)
-        rows, held = self._leave_out_held(page, built, known)
-        high = self._keep(page, known, held) if page.n_rows else poll.high
+        rows, dead, high = self._new(page, self._known(page))
         if part.mark is not None:
             self._before = replace(self._before, mark=part.mark.value)
-        if part.last:
-            after = self._ended(high)
-        else:
+        if not part.last:
             self._open = replace(poll, page=poll.page + 1, high=high, restart=part.mark is None)
-            after = self._before.with_poll(self._open, self._form.memory)
-        return Step(
-            poll.id,
-            poll.page,
-            rows,
-            after.to_bytes(),
-            poll.first_seq,
-            tuple(built.dead),
-            part.last,
-        )
+        return self._done(poll, rows, dead, high, last=part.last)
 
     def _known(self, page: Page) -> set[int]:
         """Return the rows of *page* that earlier polls took, or that are older than these."""

@@ -18,7 +18,6 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import google_crc32c
 import pyarrow as pa
 
 from api2db.core.batch import NO_ROWS
@@ -27,6 +26,7 @@ from api2db.core.ids import new_id
 from api2db.ingest import watermark
 from api2db.ingest.checkpoint import OpenPoll
 from api2db.ingest.held import HeldRows
+from api2db.ingest.loops import Loops
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -36,26 +36,12 @@ if TYPE_CHECKING:
     from api2db.ingest.form import Built, Form, Page
     from api2db.ingest.held import Keys
     from api2db.ingest.source import Body, Request, Response, Source
-    from api2db.ingest.watermark import Value
+    from api2db.ingest.watermark import Since, Value
 
 logger = logging.getLogger(__name__)
 
 #: Refusals that say nothing about the request itself: a wrong or expired credential.
 _CREDENTIAL = (401, 403)
-
-
-@dataclass(frozen=True, slots=True)
-class Since:
-    """
-    How a collector asks for what is new.
-
-    Attributes:
-        initial: Value of the very first request; None leaves the parameter out.
-        lag: How far to reach back, in seconds for instants, in units for numbers.
-    """
-
-    initial: Value = None
-    lag: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +92,9 @@ class Poll:
         self._form = form
         self._before = checkpoint
         self._since = since
-        self._max_pages = max_pages
         self._held = held
         self._held_rows: HeldRows | None = None
-        self._bodies: set[tuple[int, int, int]] = set()
-        self._requests: set[Request] = set()
+        self._loops = Loops(max_pages)
         self._next_seq = next_seq
         self.resumed = checkpoint.poll is not None
         self._open = checkpoint.poll or self._begin()
@@ -132,7 +116,7 @@ class Poll:
             body = self._first()
             while body:
                 page = self._form.parse(body)
-                repeated = self._repeated(body)
+                repeated = self._loops.repeated(body, self._open.page)
                 following, failure = (None, repeated) if repeated else self._follow(page)
                 answer = None if following is None else self._source.send(following)
                 known = set(range(page.n_rows)) if repeated else self._known(page)
@@ -150,7 +134,7 @@ class Poll:
     # -- requests ------------------------------------------------------------------
 
     def _begin(self) -> OpenPoll:
-        sent = self._value_to_send()
+        sent = self._since.after(self._before.since) if self._since else None
         left = self._before.taken.copy()
         kept = self._before.taken.copy()
         kept.forget_null()
@@ -164,13 +148,6 @@ class Poll:
             left=left,
             kept=kept,
         )
-
-    def _value_to_send(self) -> Value:
-        if self._since is None:
-            return None
-        if self._before.since is None:
-            return self._since.initial
-        return watermark.minus(self._before.since, self._since.lag)
 
     def _first(self) -> Body:
         """Return the page at which this run begins; if its request is refused, begin again."""
@@ -194,40 +171,16 @@ class Poll:
         poll.kept.forget_null()  # this run meets them all again
         self._open = replace(poll, next=first, page=0, left=left, restart=True)
 
-    def _repeated(self, body: Body) -> PageLoop | None:
-        """Return an error if an earlier page of this run had this very body."""
-        if not isinstance(body, bytes):
-            return None  # a source that counts its pages itself
-        # 32 bits of the whole, 64 of where pages differ first: quicker than any hash of 64.
-        checksum = (len(body), google_crc32c.value(body), hash(body[:4096]))
-        if checksum in self._bodies:
-            return PageLoop(
-                f"page {self._open.page + 1} is the same as an earlier page",
-                hint="check 'pages': the API may ignore the cursor's parameter",
-            )
-        self._bodies.add(checksum)
-        return None
-
     def _follow(self, page: Page) -> tuple[Request | None, SourceError | None]:
         """Return the next page's request, or why there can be none."""
         request = self._open.next
-        self._requests.add(request)
         try:
             cursor = page.n_rows if self._source.counts else page.next
             following = self._source.follow(request, cursor, since=watermark.text(self._open.sent))
         except PageLoop as exc:
             return None, exc
-        if following in self._requests:
-            return None, PageLoop(
-                f"page {self._open.page + 1} leads back to an earlier page",
-                hint="check 'pages': the cursor that the API returns does not move on",
-            )
-        if following is not None and self._open.page + 1 >= self._max_pages:
-            return None, PageLoop(
-                f"there are more than {self._max_pages} pages",
-                hint="raise 'max_pages' if the API really has that many",
-            )
-        return following, None
+        loop = self._loops.endless(request, following, self._open.page)
+        return (None, loop) if loop else (following, None)
 
     # -- rows ----------------------------------------------------------------------
 
@@ -236,13 +189,9 @@ class Poll:
     ) -> Step:
         """Build the columns and the checkpoint of one page, without its *known* rows."""
         poll = self._open
-        built = page.build(known)
-        rows, held = self._leave_out_held(page, built, known)
-        high = self._keep(page, known, held)
+        rows, dead, high = self._new(page, known)
         last = following is None and not looped
-        if last:
-            after = self._ended(high)
-        else:
+        if not last:
             self._open = replace(
                 poll,
                 next=following or poll.next,
@@ -250,21 +199,36 @@ class Poll:
                 high=high,
                 restart=poll.restart or looped,
             )
-            after = self._before.with_poll(self._open, self._form.memory)
-        dead = tuple(built.dead)
-        return Step(poll.id, poll.page, rows, after.to_bytes(), poll.first_seq, dead, last)
+        return self._done(poll, rows, dead, high, last=last)
 
     def _nothing(self) -> Step:
         """Return the last step of a poll whose page is a 204: it has no rows, and no next."""
-        poll = self._open
-        state = self._ended(poll.high).to_bytes()
-        return Step(poll.id, poll.page, NO_ROWS, state, poll.first_seq, last=True)
+        return self._done(self._open, NO_ROWS, (), self._open.high, last=True)
 
-    def _ended(self, high: Value) -> Checkpoint:
-        """Return the checkpoint after the last page."""
-        return replace(
-            self._before, since=high, taken=self._open.kept, form=self._form.memory, poll=None
-        )
+    def _done(
+        self,
+        page: OpenPoll,
+        rows: pa.RecordBatch,
+        dead: tuple[DeadRow, ...],
+        high: Value,
+        *,
+        last: bool,
+    ) -> Step:
+        """Return the step of the page at which the poll was *page*; with the last, it ends."""
+        memory = self._form.memory
+        if last:
+            after = replace(self._before, since=high, taken=self._open.kept, form=memory, poll=None)
+        else:
+            after = self._before.with_poll(self._open, memory)
+        return Step(page.id, page.page, rows, after.to_bytes(), page.first_seq, dead, last)
+
+    def _new(
+        self, page: Page, known: set[int]
+    ) -> tuple[pa.RecordBatch, tuple[DeadRow, ...], Value]:
+        """Return what a page brings without its *known* rows: new, dead, and the maximum."""
+        built = page.build(known)
+        rows, held = self._leave_out_held(page, built, known)
+        return rows, tuple(built.dead), self._keep(page, known, held)
 
     def _known(self, page: Page) -> set[int]:
         """Return the rows of *page* that earlier polls took."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TypeAlias
@@ -14,6 +15,24 @@ Value: TypeAlias = str | int | float | None
 
 #: (0, number), (1, nanoseconds since the epoch) or (2, text): a total order.
 Key: TypeAlias = tuple[int, Decimal | int | str]
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """
+    How a collector asks for what is new.
+
+    Attributes:
+        initial: Value of the very first request; None leaves the parameter out.
+        lag: How far to reach back, in seconds for instants, in units for numbers.
+    """
+
+    initial: Value = None
+    lag: float = 0.0
+
+    def after(self, greatest: Value) -> Value:
+        """Return the value to send when *greatest* was seen; raises as `minus`."""
+        return self.initial if greatest is None else minus(greatest, self.lag)
 
 
 def instant_ns(text: str) -> int | None:

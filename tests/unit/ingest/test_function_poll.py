@@ -21,7 +21,8 @@ from api2db.ingest.form import Form
 from api2db.ingest.function import FunctionSource
 from api2db.ingest.function_module import parameters
 from api2db.ingest.function_poll import FunctionPoll
-from api2db.ingest.poll import Since, Step
+from api2db.ingest.poll import Step
+from api2db.ingest.watermark import Since
 from tests.fixtures.fake_clock import FakeClock
 
 

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from api2db.core.errors import PageLoop, RequestRefused, SourceError, SourceUnavailable
 from api2db.ingest.checkpoint import Checkpoint
 from api2db.ingest.form import Form
-from api2db.ingest.poll import Poll, Since
+from api2db.ingest.poll import Poll
 from api2db.ingest.source import Request, Response, Source
+from api2db.ingest.watermark import Since
 
 
 @dataclass
