@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from api2db.core import types
+from api2db.core.casting import plain
 from api2db.core.errors import FileUnreadable
 from api2db.core.values import digits, instant_us
 from api2db.files.codec_text import beyond_years, texts
@@ -193,4 +194,4 @@ def _decimal(number: float | Decimal) -> Decimal:
 
 def _fragment(value: object) -> orjson.Fragment:
     """Return what orjson does not know by itself: a number with more digits than a float's."""
-    return orjson.Fragment(types.plain(value).encode())
+    return orjson.Fragment(plain(value).encode())

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from api2db.core import types
+from api2db.core.casting import cast
 from api2db.core.values import digits, instant_us
 
 #: The kernels; their stubs know no scalars as arguments.
@@ -41,10 +42,10 @@ def _nulls(n: int) -> Any:
 def _text(array: Any) -> Any:
     kind = types.kind_of(array.type)
     if kind in ("bool", "datetime", "date"):
-        return types.cast(array, pa.string())
+        return cast(array, pa.string())
     if kind in ("str", "float"):  # of a float: the shortest text that reads as the same number
         return array.cast(pa.string())
-    json: Any = types.cast(array, types.JSON)
+    json: Any = cast(array, types.JSON)
     return json.storage
 
 

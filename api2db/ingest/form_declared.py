@@ -11,8 +11,9 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from api2db.core.casting import cast
 from api2db.core.errors import ConfigError
-from api2db.core.types import JSON, arrow_type, cast, kind_of, name_of
+from api2db.core.types import JSON, arrow_type, kind_of, name_of
 from api2db.core.values import json_kind
 from api2db.ingest.chunk import encode
 from api2db.ingest.form_convert import Converted, convert

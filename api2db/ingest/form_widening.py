@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pyarrow as pa
 
-from api2db.core.types import EXACT_INT, JSON, arrow_type, decimal_for, kind_of, plain, widen
+from api2db.core.casting import plain
+from api2db.core.types import EXACT_INT, JSON, arrow_type, decimal_for, kind_of, widen
 from api2db.core.values import digits, json_kind
 from api2db.ingest.form_convert import (
     INT64,

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from api2db.core import types
 from api2db.core.batch import DeadRow
+from api2db.core.casting import cast
 from api2db.core.errors import SinkRejected
 
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ def as_kind(array: pa.Array[Any], kind: str, name: str) -> tuple[pa.Array[Any], 
         filled = dict.fromkeys(where(array.is_valid()), reason)
         return _nulls(array, kind), filled
     try:
-        return _plain(types.cast(array, wide)), {}
+        return _plain(cast(array, wide)), {}
     except pa.ArrowInvalid:
         return _nulls(array, kind), _one_by_one(array, wide, name)
 
@@ -250,7 +251,7 @@ def _one_by_one(array: pa.Array[Any], wide: pa.DataType, name: str) -> dict[int,
     bad: dict[int, str] = {}
     for i in range(len(array)):
         try:
-            types.cast(array.slice(i, 1), wide)
+            cast(array.slice(i, 1), wide)
         except pa.ArrowInvalid:
             kind = types.kind_of(wide)
             bad[i] = f"{name}: the column holds {kind}, which cannot hold this number exactly"
@@ -263,8 +264,8 @@ def as_text(array: pa.Array[Any]) -> pa.Array[Any]:
     if kind == "str":
         return array.cast(pa.string())
     if kind in ("json", "int", "float", "decimal"):
-        return _plain(types.cast(array, types.JSON))
-    return types.cast(array, pa.string())
+        return _plain(cast(array, types.JSON))
+    return cast(array, pa.string())
 
 
 def _plain(array: Any) -> pa.Array[Any]:

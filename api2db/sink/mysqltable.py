@@ -45,7 +45,7 @@ _WIDE = "_api2db_wide"
 #: Digits of the decimals that we make.
 _DIGITS = 38
 _NUMBERS = frozenset({"int", "float", "decimal"})
-# An instant as `core.types.cast` writes it: as many fractional digits as it needs.
+# An instant as `core.casting.cast` writes it: as many fractional digits as it needs.
 _INSTANT = (
     "concat(date_format({0}, '%Y-%m-%dT%H:%i:%s'), case when microsecond({0}) = 0 then ''"
     " when microsecond({0}) % 1000 = 0 then concat('.', lpad(microsecond({0}) div 1000, 3, '0'))"

@@ -41,7 +41,7 @@ _kernel: Any = pc
 # A transaction of a lost connection may still hold our marker's row: wait, not for ever.
 _SESSION = "set lock_timeout = '10s'; set timezone = 'UTC'"
 _KINDS = {types.sql_type(types.arrow_type(kind), "postgresql"): kind for kind in types.NAMES}
-# An instant as `core.types.cast` writes it: as many fractional digits as it needs.
+# An instant as `core.casting.cast` writes it: as many fractional digits as it needs.
 _INSTANT_TEXT = (
     "regexp_replace(regexp_replace(to_char({} at time zone 'UTC',"
     """ 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '\\.000000Z$', 'Z'),"""

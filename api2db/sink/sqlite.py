@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from api2db.core import types
+from api2db.core.casting import cast
 from api2db.core.errors import SinkError, SinkUnavailable
 from api2db.sink.fileurl import path_of
 from api2db.sink.identifier import Fold, quote
@@ -267,7 +268,7 @@ def _rows(
         column = columns[target.name]
         if target.kind in ("datetime", "date"):
             text = pa.string()
-            column = pa.chunked_array([types.cast(chunk, text) for chunk in column.chunks], text)
+            column = pa.chunked_array([cast(chunk, text) for chunk in column.chunks], text)
         elif target.kind == "bool":
             column = column.cast(pa.int8())
         values.append(column.to_pylist())

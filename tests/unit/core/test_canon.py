@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api2db.core.canon import row_keys
-from api2db.core.types import JSON, NAMES, arrow_type, cast, widen
+from api2db.core.casting import cast
+from api2db.core.types import JSON, NAMES, arrow_type, widen
 
 
 def key(**values: Any) -> bytes:

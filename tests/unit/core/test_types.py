@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api2db.core.casting import cast
 from api2db.core.errors import ConfigError
 from api2db.core.types import (
     JSON,
     NAMES,
     Dialect,
     arrow_type,
-    cast,
     decimal_for,
     kind_of,
     name_of,
