@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from api2db.core import types
 from api2db.core.errors import SinkError, SinkUnavailable
+from api2db.sink.conflict import on_conflict
 from api2db.sink.duckdberrors import translate
 from api2db.sink.duckdbexact import altered
 from api2db.sink.duckdbtable import (
@@ -155,10 +156,9 @@ class DuckdbSink(SqlSink):
     def _held(self, target: Target) -> pa.DataType:
         return held(target.sql) or types.arrow_type(target.kind)
 
-    def _exact(self, ident: str) -> bool:
-        name = quote(ident)
-        far = f"{name} > {types.EXACT_INT} or {name} < -{types.EXACT_INT}"
-        return self._run(f"select 1 from {self.table} where {far} limit 1").fetchone() is None
+    def _any(self, condition: str) -> bool:
+        found = self._run(f"select 1 from {self.table} where {condition} limit 1")
+        return found.fetchone() is not None
 
     def _alterable(self) -> bool:
         return untouched(self._run, *self._place)
@@ -199,10 +199,6 @@ class DuckdbSink(SqlSink):
             self._begun = False
             self._run("rollback")
 
-    def _verify(self) -> None:
-        if self._columns() != self._known:
-            raise Stale("it was dropped or its columns are different")
-
     def _unfit(self, column: pa.ChunkedArray[Any], target: Target) -> dict[int, str]:
         if not target.natural or not _is_exact(column, target):
             return self._altered(column, target)
@@ -229,12 +225,7 @@ class DuckdbSink(SqlSink):
     def _upsert(
         self, columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]
     ) -> None:
-        idents = {target.name: target.ident for target in targets}
-        keys = [idents[key] for key in self.delivery.upsert]
-        rest = [quote(target.ident) for target in targets if target.ident not in keys]
-        change = ", ".join(f"{name} = excluded.{name}" for name in rest)
-        action = f"do update set {change}" if rest else "do nothing"
-        self._insert(columns, targets, f"on conflict ({', '.join(map(quote, keys))}) {action}")
+        self._insert(columns, targets, on_conflict(targets, self.delivery.upsert))
 
     def _insert(
         self,

@@ -25,7 +25,6 @@ from api2db.sink.mysqlerrors import number, translate
 from api2db.sink.mysqltable import CHANGED, MysqlTable
 from api2db.sink.mysqltypes import unfit
 from api2db.sink.sql import LEDGER, SqlSink
-from api2db.sink.table import Stale, Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from api2db.sink.base import Delivery
+    from api2db.sink.table import Target
 
 logger = logging.getLogger(__name__)
 
@@ -142,8 +142,7 @@ class MysqlSink(MysqlTable, SqlSink):
             self._db.run(f"select 1 from {self.table} limit 0 for update")
         except pymysql.MySQLError as exc:
             raise self._stale(exc) from exc
-        if self._columns() != self._known:
-            raise Stale("it was dropped or its columns are different")
+        self._compare()
 
     def _unfit(self, column: pa.ChunkedArray[Any], target: Target) -> dict[int, str]:
         described = self._described[target.ident]

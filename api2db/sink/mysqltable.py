@@ -184,10 +184,6 @@ class MysqlTable(SqlTable):
     def _unique_keys(self) -> list[set[str]]:
         return [set(columns) for unique, columns in self._indexes().values() if unique]
 
-    def _exact(self, ident: str) -> bool:
-        name = self._quote(ident)
-        return not self._any(f"{name} > {types.EXACT_INT} or {name} < -{types.EXACT_INT}")
-
     def _any(self, condition: str) -> bool:
         return bool(self._db.run(f"select 1 from {self.table} where {condition} limit 1"))
 

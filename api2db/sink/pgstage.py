@@ -159,15 +159,12 @@ def read(i: int, target: Target) -> str:
     return f"c{i}" if target.natural and target.kind != "decimal" else f"c{i}::{target.sql}"
 
 
-def update(rest: Sequence[Target]) -> str:
-    """Return what happens to a row whose key is there."""
-    if not rest:
-        return "nothing"
-    names = [quote(target.ident) for target in rest]
-    changes = ", ".join(f"{name} = excluded.{name}" for name in names)
+def where_changed(rest: Sequence[Target]) -> str:
+    """Return the condition that spares rows in which none of *rest* changes, "" for none."""
     if not all(target.natural for target in rest):
-        return f"update set {changes}"
-    # An unchanged row costs no new version. Types that are not ours may have no comparison.
+        return ""  # types that are not ours may have no comparison
+    # An unchanged row costs no new version.
+    names = [quote(target.ident) for target in rest]
     old = ", ".join(f"existing.{name}" for name in names)
     new = ", ".join(f"excluded.{name}" for name in names)
-    return f"update set {changes} where ({old}) is distinct from ({new})"
+    return f"where ({old}) is distinct from ({new})"

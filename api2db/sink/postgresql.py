@@ -22,11 +22,12 @@ from psycopg import sql
 
 from api2db.core import types
 from api2db.core.errors import SinkError, SinkUnavailable, SinkUnknown
+from api2db.sink.conflict import on_conflict
 from api2db.sink.identifier import quote
 from api2db.sink.load import outside, where
 from api2db.sink.pgcatalog import COLUMNS, CREATE_LEDGER, INSERT_MARKERS, UNIQUE
 from api2db.sink.pgerrors import translate
-from api2db.sink.pgstage import STAGE, Stage, copy_rows, read, update
+from api2db.sink.pgstage import STAGE, Stage, copy_rows, read, where_changed
 from api2db.sink.sql import LEDGER, SqlSink
 from api2db.sink.table import Stale, Target
 
@@ -167,10 +168,9 @@ class PostgresSink(SqlSink):
     def _kind(self, sql: str, coming: pa.DataType) -> str | None:
         return _KINDS.get(sql)
 
-    def _exact(self, ident: str) -> bool:
-        name = quote(ident)
-        far = f"{name} > {types.EXACT_INT} or {name} < -{types.EXACT_INT}"
-        return self._run(f"select 1 from {self.table} where {far} limit 1").fetchone() is None
+    def _any(self, condition: str) -> bool:
+        found = self._run(f"select 1 from {self.table} where {condition} limit 1")
+        return found.fetchone() is not None
 
     def _alterable(self) -> bool:
         return True
@@ -207,8 +207,7 @@ class PostgresSink(SqlSink):
             self._run(f"lock table {self.table} in row exclusive mode")
         except psycopg.errors.UndefinedTable as exc:
             raise Stale("it was dropped") from exc
-        if self._columns() != self._known:
-            raise Stale("its columns are different")
+        self._compare()
 
     def _unfit(self, column: pa.ChunkedArray[Any], target: Target) -> dict[int, str]:
         """Name what lies outside of PostgreSQL's calendar; the rest it refuses by itself."""
@@ -240,9 +239,9 @@ class PostgresSink(SqlSink):
             # Keys that differ as sent may be one when read: 5 and 5.0, or citext.
             shown = ", ".join(read(i, target) for i, target in keys)
             select = f"select distinct on ({shown}) {values} from {STAGE} order by {shown}, n desc"
-        names = ", ".join(quote(target.ident) for _, target in keys)
-        action = update([t for t in targets if t.name not in self.delivery.upsert])
-        self._run(f"{self._insert(targets)} {select} on conflict ({names}) do {action}")
+        changed = where_changed([t for t in targets if t.name not in self.delivery.upsert])
+        conflict = on_conflict(targets, self.delivery.upsert, changed)
+        self._run(f"{self._insert(targets)} {select} {conflict}")
 
     def _insert(self, targets: Sequence[Target]) -> str:
         into = ", ".join(quote(target.ident) for target in targets)

@@ -257,9 +257,9 @@ class SqlSink(SqlTable, Sink):
     def _begin(self) -> None:
         """Begin a transaction."""
 
-    @abstractmethod
     def _verify(self) -> None:
-        """Raise `Stale` if the table is not as planned; keep it so until the end."""
+        """Raise `Stale` if the table is not as planned; a dialect keeps it so until the end."""
+        self._compare()
 
     @abstractmethod
     def _unfit(self, column: pa.ChunkedArray[Any], target: Target) -> dict[int, str]:

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from api2db.core import types
 from api2db.core.casting import cast
 from api2db.core.errors import SinkError, SinkUnavailable
+from api2db.sink.conflict import on_conflict
 from api2db.sink.fileurl import path_of
 from api2db.sink.identifier import Fold, quote
 from api2db.sink.load import YEARS, outside, where
@@ -164,10 +165,9 @@ class SqliteSink(SqlSink):
             return "float"
         return kind
 
-    def _exact(self, ident: str) -> bool:
-        name = quote(ident)
-        far = f"{name} > {types.EXACT_INT} or {name} < -{types.EXACT_INT}"
-        return self._run(f"select 1 from {self.table} where {far} limit 1").fetchone() is None
+    def _any(self, condition: str) -> bool:
+        found = self._run(f"select 1 from {self.table} where {condition} limit 1")
+        return found.fetchone() is not None
 
     def _alterable(self) -> bool:
         return is_ours(self._db, self.delivery.table)
@@ -198,10 +198,6 @@ class SqliteSink(SqlSink):
         if self._db.in_transaction:
             self._run("rollback")
 
-    def _verify(self) -> None:
-        if self._columns() != self._known:
-            raise Stale("it was dropped or its columns are different")
-
     def _unfit(self, column: pa.ChunkedArray[Any], target: Target) -> dict[int, str]:
         if target.kind == "float":
             nan = where(_kernel.is_nan(column).combine_chunks())
@@ -226,12 +222,7 @@ class SqliteSink(SqlSink):
     def _upsert(
         self, columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]
     ) -> None:
-        idents = {target.name: target.ident for target in targets}
-        keys = [idents[key] for key in self.delivery.upsert]
-        rest = [quote(target.ident) for target in targets if target.ident not in keys]
-        change = ", ".join(f"{name} = excluded.{name}" for name in rest)
-        action = f"do update set {change}" if rest else "do nothing"
-        conflict = f"on conflict ({', '.join(map(quote, keys))}) {action}"
+        conflict = on_conflict(targets, self.delivery.upsert)
         self._db.executemany(f"{self._insert(targets)} {conflict}", _rows(columns, targets))
 
     def _insert(self, targets: Sequence[Target]) -> str:

@@ -185,13 +185,18 @@ class SqlTable(ABC):
         """Refuse the rows that fill *unknown* columns, or say once that these are left out."""
         if self.delivery.schema == "freeze":
             bad = filled_in(batches, unknown)
-            if bad and self._columns() != self._known:
-                raise Stale("it was dropped or its columns are different")
+            if bad:
+                self._compare()
             reject(batches, bad)
         elif not self._left_out.issuperset(unknown):
             self._left_out.update(unknown)
             fields = {"table": self.delivery.table, "columns": sorted(unknown)}
             logger.warning("columns_ignored", extra=fields)
+
+    def _compare(self) -> None:
+        """Raise `Stale` if the table's columns are not those of the plan."""
+        if self._columns() != self._known:
+            raise Stale("it was dropped or its columns are different")
 
     def _reflected(self) -> dict[str, str]:
         known = self._columns()
@@ -211,7 +216,9 @@ class SqlTable(ABC):
             return False  # not a type of ours: it stays as its maker wants it
         big = False
         if (target.kind, types.kind_of(type_)) == ("int", "float"):
-            big = inexact(batches, target.name) or not self._exact(target.ident)
+            name = self._quote(target.ident)
+            far = f"{name} > {types.EXACT_INT} or {name} < -{types.EXACT_INT}"
+            big = inexact(batches, target.name) or self._any(far)
         wider = types.widen(held, type_, big=big)
         if wider is None or self._type(target.name, wider) == target.sql or not self._alterable():
             return False
@@ -259,8 +266,8 @@ class SqlTable(ABC):
         """
 
     @abstractmethod
-    def _exact(self, ident: str) -> bool:
-        """Return whether all integers in a column are exact as floats."""
+    def _any(self, condition: str) -> bool:
+        """Return whether some row of the table fulfils *condition*."""
 
     @abstractmethod
     def _alterable(self) -> bool:
