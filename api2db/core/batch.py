@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -38,6 +39,23 @@ class Batch:
     def with_rows(self, rows: pa.RecordBatch) -> Batch:
         """Return the same batch, same id, holding only *rows* (it may be none)."""
         return replace(self, rows=rows)
+
+
+class Limit(NamedTuple):
+    """
+    How much one read of a queue returns at most, but for a single batch.
+
+    Attributes:
+        bytes: Of Arrow data.
+    """
+
+    batches: int = 16
+    rows: int = 100_000
+    bytes: int = 32 * 2**20
+
+
+#: What one transaction takes of a log.
+GROUP = Limit()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from api2db.files.fs import Fs
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
+#: Errors that mean: no room. EFBIG is what a limit on the file size gives.
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
 
 class Ballast:
     """
     A file of its own blocks. It is given up to acknowledge or to free a segment, then made again.
 
-    Nothing here raises OSError: without the ballast everything still works until the disk is full.
+    It hides its own OSErrors: without it everything still works until the disk is full.
     """
 
     def __init__(self, fs: Fs, path: Path, size: int) -> None:
@@ -45,6 +52,16 @@ class Ballast:
                 raise
             finally:
                 self._fs.close(fd)
+
+    def spare(self, action: Callable[[], T]) -> T:
+        """Return what *action* does; on a full disk, give the space up and try once more."""
+        try:
+            return action()
+        except OSError as exc:
+            if exc.errno not in FULL:
+                raise
+            self.release()
+            return action()
 
     def release(self) -> None:
         """Give the space back."""

@@ -19,9 +19,10 @@ from api2db.spool.record import Totals
 from api2db.spool.segment import Bad, Good
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from api2db.core.batch import Batch
+    from api2db.core.batch import Batch, Limit
+    from api2db.core.clock import Clock
     from api2db.files.fs import Fs
     from api2db.spool.cursor import Cursor
     from api2db.spool.log import Log
@@ -54,10 +55,11 @@ class Consumer:
         ready: Set when something was put, and to wake a waiter.
     """
 
-    def __init__(self, log: Log, cursor: Cursor, quarantine: Quarantine) -> None:
+    def __init__(self, log: Log, cursor: Cursor, quarantine: Quarantine, clock: Clock) -> None:
         self.ready = threading.Event()
         self.cursor = cursor
         self._log = log
+        self._clock = clock
         self._quarantine = quarantine
         self._marks: dict[int, Place] = {}  # by seq, of what was read and not acknowledged
         self._oldest: tuple[Place, float] | None = None
@@ -91,17 +93,13 @@ class Consumer:
         """Return how many batches wait. Called under the log's lock."""
         return self._log.tip.totals.batches - self._place.done.batches
 
-    def waiting(self) -> bool:
-        """Return whether `read` would find something; as `n_waiting`."""
-        return self.n_waiting() > 0
-
     def n_unseen(self) -> int:
         """Return how many batches `read_ahead` has not come to; as `n_waiting`."""
         return self._log.tip.totals.batches - max(self._ahead, self._place).done.batches
 
     def needs(self) -> int | None:
         """Return the base of the oldest segment that is needed, None if none is; as `n_waiting`."""
-        if not self.waiting():
+        if self.n_waiting() <= 0:
             return None
         place, segments = self._place, self._log.segments
         ended = any(s.base == place.base and place.offset >= s.end for s in segments)
@@ -127,50 +125,76 @@ class Consumer:
                 return found.header.enqueued_ns / 1e9
         return float("inf")
 
+    def wait(self, over: Callable[[], bool], timeout: float, *, ahead: bool) -> bool:
+        """Block as `Spool.wait`, or until *over* and `ready`; return whether something waits."""
+        count = self.n_unseen if ahead else self.n_waiting
+        with self._log.lock:
+            if count() > 0:
+                return True
+            self.ready.clear()
+        if over():
+            return False
+        self._clock.wait(self.ready, timeout)
+        with self._log.lock:
+            return count() > 0
+
+    def gather(self, over: Callable[[], bool], batches: int, timeout: float) -> None:
+        """Block as `Spool.gather`, or until *over* and `ready`."""
+        deadline = self._clock.monotonic() + timeout
+        while not over():
+            with self._log.lock:
+                if not self._log.tip.hold or self.n_waiting() >= batches:
+                    return
+                self.ready.clear()
+            left = deadline - self._clock.monotonic()
+            if left <= 0:
+                return
+            self._clock.wait(self.ready, left)
+
     # -- read ----------------------------------------------------------------------
 
-    def read(self, *, batches: int, rows: int, size: int) -> list[Batch]:
+    def read(self, limit: Limit) -> list[Batch]:
         """
-        Return what waits, oldest first, up to the limits, but at least one batch.
+        Return what waits, oldest first, up to *limit*, but at least one batch.
 
         Raises:
             OSError: A segment cannot be read.
         """
         with self._log.lock:
             start = self._place
-        reading = self._read(Reading(start, self._quarantine), batches, rows, size)
+        reading = self._read(Reading(start, self._quarantine), limit)
         with self._log.lock:
             if self._place == start:
                 self._place = reading.start
                 self._marks = reading.marks
         return reading.batches
 
-    def read_ahead(self, *, batches: int, rows: int, size: int) -> list[tuple[Batch, bool]]:
+    def read_ahead(self, limit: Limit) -> list[tuple[Batch, bool]]:
         """
         Return what comes behind all that this returned before, acknowledged or not.
 
         With each batch comes whether nothing is missing between it and the one before it. The
-        limits and errors are those of `read`.
+        limit and the errors are those of `read`.
         """
         with self._log.lock:
             start = max(self._ahead, self._place)
         reading = Reading(start, self._quarantine, torn=self._torn)
-        self._read(reading, batches, rows, size)
+        self._read(reading, limit)
         self._torn = reading.torn
         found = reading.batches
         with self._log.lock:
             self._ahead = reading.marks[found[-1].seq] if found else reading.start
         return list(zip(found, reading.whole, strict=True))
 
-    def _read(self, reading: Reading, batches: int, rows: int, size: int) -> Reading:
+    def _read(self, reading: Reading, limit: Limit) -> Reading:
         start = reading.start
         try:
             for segment, found in self._log.scan(start.base, start.offset, verify=True):
                 if isinstance(found, Good) and found.header.kind == fmt.DATA:
                     reading.rows += found.header.rows
                     reading.bytes += found.header.payload_raw
-                    full = reading.rows > rows or reading.bytes > size
-                    if reading.batches and (full or len(reading.batches) == batches):
+                    full = reading.rows > limit.rows or reading.bytes > limit.bytes
+                    if reading.batches and (full or len(reading.batches) == limit.batches):
                         break
                 reading.take(segment, found)
         except OSError:

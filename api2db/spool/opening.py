@@ -6,6 +6,7 @@ import json
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from api2db.core.errors import SpoolFailed
@@ -17,7 +18,7 @@ from api2db.spool.log import Log
 from api2db.spool.quarantine import Damage, Quarantine
 from api2db.spool.recovery import UPGRADE, list_segments, recover
 from api2db.spool.whole import write_whole
-from api2db.spool.writer import FULL, Writer
+from api2db.spool.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -91,7 +92,7 @@ def open_parts(
         beside=beside,
         segment_bytes=segment_bytes,
     )
-    consumers = {name: Consumer(log, cursor, quarantine) for name, cursor in cursors.items()}
+    consumers = {name: Consumer(log, cursor, quarantine, clock) for name, cursor in cursors.items()}
     for name in consumers.keys() - set(streams):
         if not consumers[name].depth().batches:
             consumers.pop(name).remove(fs)
@@ -158,13 +159,8 @@ def open_cursors(
     for stream in streams:
         if stream not in cursors:
             path = folder / "cur" / cur.file_name(stream)
-            try:
-                cursors[stream] = Cursor.create(fs, path, queue, lowest)
-            except OSError as exc:
-                if exc.errno not in FULL:
-                    raise
-                ballast.release()
-                cursors[stream] = Cursor.create(fs, path, queue, lowest)
+            create = partial(Cursor.create, fs, path, queue, lowest)
+            cursors[stream] = ballast.spare(create)
     return cursors
 
 

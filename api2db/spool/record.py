@@ -92,21 +92,21 @@ class Header(NamedTuple):
     kind: int
     flags: int
     poll_len: int
-    group: int
-    rows: int
-    state_len: int
-    state_raw: int
-    payload_len: int
-    payload_raw: int
-    seq: int
-    hold: int
-    id: bytes
-    timestamp_ns: int
-    enqueued_ns: int
-    batches_before: int
-    rows_before: int
-    bytes_before: int
-    body_crc: int
+    group: int = 0
+    rows: int = 0
+    state_len: int = 0
+    state_raw: int = 0
+    payload_len: int = 0
+    payload_raw: int = 0
+    seq: int = 0
+    hold: int = 0
+    id: bytes = b""
+    timestamp_ns: int = 0
+    enqueued_ns: int = 0
+    batches_before: int = 0
+    rows_before: int = 0
+    bytes_before: int = 0
+    body_crc: int = 0
 
     @property
     def body_len(self) -> int:
@@ -163,22 +163,17 @@ class Body:
     Attributes:
         parts: Poll id, state and payload as they will be stored.
         state: The state as it was put.
+        unplaced: The header, but for what its place in the log gives it.
     """
 
-    kind: int
-    flags: int
     parts: tuple[bytes, bytes, bytes]
-    rows: int
-    state_raw: int
-    payload_raw: int
-    hold: int
     state: bytes = field(repr=False)
-    crc: int = 0
+    unplaced: Header
 
     @property
     def length(self) -> int:
         """Bytes of the whole record."""
-        return HEADER.size + sum(map(len, self.parts))
+        return self.unplaced.length
 
     def header(
         self,
@@ -191,26 +186,15 @@ class Body:
         before: Totals,
     ) -> Header:
         """Return the header for a place in the log."""
-        poll, state, payload = self.parts
-        return Header(
-            kind=self.kind,
-            flags=self.flags,
-            poll_len=len(poll),
+        return self.unplaced._replace(
             group=group,
-            rows=self.rows,
-            state_len=len(state),
-            state_raw=self.state_raw,
-            payload_len=len(payload),
-            payload_raw=self.payload_raw,
             seq=seq,
-            hold=self.hold,
             id=bytes.fromhex(batch_id),
             timestamp_ns=timestamp_ns,
             enqueued_ns=enqueued_ns,
             batches_before=before.batches,
             rows_before=before.rows,
             bytes_before=before.bytes,
-            body_crc=self.crc,
         )
 
 
@@ -241,17 +225,19 @@ def encode(record: Record, *, plain: bool = False) -> Body:
         | record.first * FIRST
     )
     parts = (poll, state, payload)
-    return Body(
+    unplaced = Header(
         kind=STATE if rows is None else DATA,
         flags=flags,
-        parts=parts,
+        poll_len=len(poll),
         rows=0 if rows is None else rows.num_rows,
+        state_len=len(state),
         state_raw=len(record.state),
+        payload_len=len(payload),
         payload_raw=ipc.size,
         hold=record.hold or 0,
-        state=record.state,
-        crc=crc_of(parts),
+        body_crc=crc_of(parts),
     )
+    return Body(parts, record.state, unplaced)
 
 
 def crc_of(parts: Sequence[bytes]) -> int:

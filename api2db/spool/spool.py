@@ -1,36 +1,11 @@
-"""
-The durable queue of one collector: put once, read and acknowledged by every stream.
-
-::
-
-    STORE/spool/<collector>/
-        queue.json          {"format": 1, "id": 32 hex digits}
-        seg/<seq>.seg       the log; see `segment` and `record`
-        cur/<stream>.cur    one cursor per stream; see `cursor`
-        quarantine/         damaged bytes, and report.json
-        ballast             space in reserve
-        held.keys           the poller's; see `ingest.heldkeys`
-
-Invariants:
-
-- `put` returns after the record is synced. A batch, the collector's state after it and its
-  ledger entry are one record: all or nothing.
-- After an error of `put` nothing was taken: what was written is cut off, or left behind in a
-  segment whose successor says where it ends. No seq is given twice.
-- A cursor is durable before anything below it is removed, and it is only ever behind.
-- A segment is removed when no stream and no open poll needs it. The newest segment always
-  holds the newest state, in its first record if nowhere else.
-- CRCs are checked before bytes are decoded; lengths are bounded before they are used.
-- Damage costs the damaged records. They are kept in quarantine, counted exactly by the running
-  totals in every header, and reported; they never stop a start or a stream.
-- Nothing is kept in memory per record.
-"""
+"""The durable queue of one collector: put once, read and acknowledged by every stream."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from api2db.core.batch import GROUP
 from api2db.core.errors import SpoolFailed
 from api2db.core.faults import crash_point
 from api2db.files.fs import Fs
@@ -40,14 +15,14 @@ from api2db.spool.consumer import Depth, batches_of
 from api2db.spool.opening import open_parts
 from api2db.spool.quarantine import Damage
 from api2db.spool.record import Body, Record
-from api2db.spool.writer import FULL, Receipt
+from api2db.spool.writer import Receipt
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from api2db.core.batch import Batch
+    from api2db.core.batch import Batch, Limit
     from api2db.core.clock import Clock
     from api2db.core.ids import Timestamps
     from api2db.spool.opening import Parts
@@ -56,8 +31,7 @@ __all__ = ["Damage", "Depth", "Receipt", "Record", "Spool"]
 
 #: Bytes that one group of records has at most, but for a single record.
 GROUP_BYTES = 64 * 2**20
-#: While the log is smaller than this (bytes), and than an eighth of its quota, rows are stored
-#: plain: compression saves room, not time.
+#: Bytes of log up to which, and to an eighth of the quota, rows are plain: zstd costs time.
 PLAIN_BELOW = 256 * 2**20
 
 
@@ -70,9 +44,7 @@ class Spool:
         streams: The configured streams.
     """
 
-    def __init__(
-        self, folder: Path, parts: Parts, streams: Sequence[str], clock: Clock, quota: int
-    ) -> None:
+    def __init__(self, folder: Path, parts: Parts, streams: Sequence[str], quota: int) -> None:
         self.id = parts.queue.hex()
         self.streams = tuple(streams)
         self._folder = folder
@@ -81,7 +53,6 @@ class Spool:
         self._consumers = parts.consumers
         self._ballast = parts.ballast
         self._quarantine = parts.quarantine
-        self._clock = clock
         self._closed = False
         self._plain_below = min(PLAIN_BELOW, quota // 8)
         self._log.keep_from = self._keep_from
@@ -130,7 +101,7 @@ class Spool:
                 beside=beside,
                 segment_bytes=segment_bytes,
             )
-            return cls(folder, parts, streams, clock, quota)
+            return cls(folder, parts, streams, quota)
         except OSError as exc:
             hint = "check the disk and the owner of the folder"
             raise SpoolFailed(f"cannot open the queue in {folder}: {exc}", hint=hint) from exc
@@ -172,8 +143,7 @@ class Spool:
         if self._closed:
             raise SpoolFailed(f"the queue in {self._folder} is closed")
         receipt = self._group.put(fmt.encode(record, plain=self._log.size < self._plain_below))
-        for consumer in self._consumers.values():
-            consumer.ready.set()
+        self.wake()
         return receipt
 
     # -- read and acknowledge ------------------------------------------------------
@@ -191,17 +161,7 @@ class Spool:
         Returns:
             Whether something waits.
         """
-        consumer = self._consumers[stream]
-        count = consumer.n_unseen if ahead else consumer.n_waiting
-        with self._log.lock:
-            if count() > 0:
-                return True
-            consumer.ready.clear()
-        if stop.is_set() or self._closed:
-            return False
-        self._clock.wait(consumer.ready, timeout)
-        with self._log.lock:
-            return count() > 0
+        return self._consumers[stream].wait(self._over(stop), timeout, ahead=ahead)
 
     def gather(self, stream: str, stop: threading.Event, *, batches: int, timeout: float) -> None:
         """
@@ -210,59 +170,38 @@ class Spool:
         That is until *batches* wait for *stream*, the poll under way has put its last page,
         *stop* is set and `wake` called, or *timeout* seconds have passed.
         """
-        consumer = self._consumers[stream]
-        deadline = self._clock.monotonic() + timeout
-        while not stop.is_set() and not self._closed:
-            with self._log.lock:
-                if not self._log.tip.hold or consumer.n_waiting() >= batches:
-                    return
-                consumer.ready.clear()
-            left = deadline - self._clock.monotonic()
-            if left <= 0:
-                return
-            self._clock.wait(consumer.ready, left)
+        self._consumers[stream].gather(self._over(stop), batches, timeout)
+
+    def _over(self, stop: threading.Event) -> Callable[[], bool]:
+        """Return what says that a wait, once woken, has nothing more to wait for."""
+        return lambda: stop.is_set() or self._closed
 
     def wake(self) -> None:
         """Make every `wait` return."""
         for consumer in self._consumers.values():
             consumer.ready.set()
 
-    def read(
-        self,
-        stream: str,
-        *,
-        batches: int = 16,
-        rows: int = 100_000,
-        bytes: int = 32 * 2**20,
-    ) -> list[Batch]:
+    def read(self, stream: str, limit: Limit = GROUP) -> list[Batch]:
         """
-        Return what waits for *stream*, oldest first, up to the limits; [] if nothing does.
+        Return what waits for *stream*, oldest first, up to *limit*; [] if nothing does.
 
-        One batch is returned even if it is beyond *rows* or *bytes* (of Arrow data). The
-        answer begins with the same batch until that is acknowledged.
+        The answer begins with the same batch until that is acknowledged.
 
         Raises:
             SpoolFailed: The disk cannot be read.
         """
         with self._readable():
-            return self._consumers[stream].read(batches=batches, rows=rows, size=bytes)
+            return self._consumers[stream].read(limit)
 
-    def read_ahead(
-        self,
-        stream: str,
-        *,
-        batches: int = 16,
-        rows: int = 100_000,
-        bytes: int = 32 * 2**20,
-    ) -> list[tuple[Batch, bool]]:
+    def read_ahead(self, stream: str, limit: Limit = GROUP) -> list[tuple[Batch, bool]]:
         """
         Return what *stream* was not yet given by this, acknowledged or not; [] if nothing.
 
         With each batch comes whether nothing is missing between it and the one before it.
-        Limits and errors are those of `read`.
+        Limit and errors as of `read`.
         """
         with self._readable():
-            return self._consumers[stream].read_ahead(batches=batches, rows=rows, size=bytes)
+            return self._consumers[stream].read_ahead(limit)
 
     def unseen(self, stream: str) -> int:
         """Return how many batches `read_ahead` has not yet come to. Any thread."""
@@ -281,13 +220,7 @@ class Spool:
         consumer = self._consumers[stream]
         crash_point("spool.before_ack")
         try:
-            try:
-                news = consumer.ack(seq)
-            except OSError as exc:
-                if exc.errno not in FULL:
-                    raise
-                self._ballast.release()
-                news = consumer.ack(seq)
+            news = self._ballast.spare(lambda: consumer.ack(seq))
         except OSError as exc:
             where = f"cannot acknowledge in {self._folder}: {exc}"
             raise SpoolFailed(where, hint="check the disk") from exc

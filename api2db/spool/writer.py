@@ -13,6 +13,7 @@ from api2db.core.faults import armed, crash_point
 from api2db.core.ids import new_id
 from api2db.spool import record as fmt
 from api2db.spool import segment as seg
+from api2db.spool.ballast import FULL
 from api2db.spool.log import Tip
 from api2db.spool.record import Record
 from api2db.spool.segment import Segment
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from api2db.spool.ballast import Ballast
     from api2db.spool.log import Log
     from api2db.spool.record import Body, Header, Totals
-
-#: Errors that mean: no room. EFBIG is what a limit on the file size gives.
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @dataclass(frozen=True, slots=True)

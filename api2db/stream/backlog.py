@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from api2db.core.batch import GROUP, Limit
 from api2db.core.errors import SpoolError, SpoolFailed
 from api2db.core.faults import crash_point
-from api2db.stream.spill import Limit
 
 if TYPE_CHECKING:
     import threading
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: What one transaction takes from the log, or of shards while the target is not known to be well.
-GROUP = Limit(16, 100_000, 32 * 2**20)
-#: What one transaction takes of shards once the target is back.
+#: What one transaction takes of shards once the target is back; until then it is `GROUP`.
 BULK = Limit(2_000, 200_000, 64 * 2**20)
 
 
@@ -96,9 +94,7 @@ class Backlog:
         limit = BULK if bulk else GROUP._replace(batches=most)
         batches = self.spilled.read(limit, ahead=bulk)
         self._from_spill = bool(batches)
-        return batches or self._spool.read(
-            self.stream, batches=most, rows=GROUP.rows, bytes=GROUP.bytes
-        )
+        return batches or self._spool.read(self.stream, GROUP._replace(batches=most))
 
     def done(self, batches: Sequence[Batch]) -> None:
         """
@@ -127,9 +123,7 @@ class Backlog:
         """
         moved = 0
         while not stop.is_set():
-            batches = self._spool.read(
-                self.stream, batches=GROUP.batches, rows=GROUP.rows, bytes=GROUP.bytes
-            )
+            batches = self._spool.read(self.stream, GROUP)
             if not batches:
                 break
             kept = None

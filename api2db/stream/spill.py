@@ -21,21 +21,13 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
-    from api2db.core.batch import Batch
+    from api2db.core.batch import Batch, Limit
 
 logger = logging.getLogger(__name__)
 
 SUFFIX = ".parquet"
 #: Appended to the name of a shard that cannot be read.
 DAMAGED = ".damaged"
-
-
-class Limit(NamedTuple):
-    """How much one read returns at most, but for a single batch."""
-
-    batches: int
-    rows: int
-    bytes: int
 
 
 class Spill:

@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from api2db.core.backoff import Backoff
+from api2db.core.batch import GROUP
 from api2db.core.clock import Clock, SystemClock
 from api2db.core.errors import (
     SinkError,
@@ -18,7 +19,6 @@ from api2db.core.errors import (
 )
 from api2db.core.faults import crash_point
 from api2db.core.pulse import Pulse
-from api2db.stream.backlog import GROUP
 from api2db.stream.markers import Markers
 from api2db.stream.progress import Progress, State
 from api2db.stream.refused import Refused
@@ -50,9 +50,10 @@ class Worker:
     """
     Takes batches from a backlog in order and writes them into a sink until they land.
 
-    As many waiting batches as fit go into one transaction; it never waits for more. Each
-    attempt reads the batches again, so a dead target holds no memory. When the attempts are
-    used up, what waits and what comes is spilled until an attempt on the oldest shards lands.
+    As many waiting batches as fit go into one transaction; for those of a poll under way it
+    waits up to `PACE`. Each attempt reads the batches again, so a dead target holds no memory.
+    When the attempts are used up, what waits and what comes is spilled until an attempt on the
+    oldest shards lands.
 
     `start`, `stop`, `join` and `progress` are for the owner, everything else runs in the
     worker's thread.

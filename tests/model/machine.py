@@ -26,6 +26,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from api2db.core.batch import Limit
 from api2db.core.clock import SystemClock
 from api2db.core.errors import SpoolError
 from api2db.core.ids import Timestamps
@@ -42,7 +43,7 @@ STREAMS = ("a", "b", "c")
 COMPRESS_ABOVE = fmt.COMPRESS_ABOVE
 PLAIN_BELOW = queue.PLAIN_BELOW
 FOLDER = Path("/spool/orders")
-ALL: dict[str, Any] = {"batches": 10**6, "rows": 10**9, "bytes": 10**9}
+ALL = Limit(10**6, 10**9, 10**9)
 
 
 @dataclass(frozen=True)
@@ -271,11 +272,11 @@ class SpoolMachine(RuleBasedStateMachine):
     @rule(stream=st.sampled_from(STREAMS), n=st.integers(1, 5), twice=st.booleans())
     def read(self, stream: str, n: int, twice: bool) -> None:
         for _ in range(1 + twice):
-            self._check(self.spool.read(stream, batches=n), self._pending(stream)[:n])
+            self._check(self.spool.read(stream, Limit(n)), self._pending(stream)[:n])
 
     @rule(stream=st.sampled_from(STREAMS), n=st.integers(1, 9), back=st.integers(0, 3))
     def read_and_ack(self, stream: str, n: int, back: int) -> None:
-        batches = self.spool.read(stream, batches=n)
+        batches = self.spool.read(stream, Limit(n))
         self._check(batches, self._pending(stream)[:n])
         if batches:
             seq = batches[max(0, len(batches) - 1 - back)].seq
@@ -349,7 +350,7 @@ class SpoolMachine(RuleBasedStateMachine):
         if self.flipped or self.limbo:
             return
         for stream in STREAMS:  # a reader finds out that only states follow
-            self.spool.read(stream, batches=1)
+            self.spool.read(stream, Limit(1))
         self.spool._log.collect()
         needed = [p[0].seq for s in STREAMS if (p := self._pending(s))]
         needed += [self.hold] if self.hold else []
@@ -396,7 +397,7 @@ class SpoolMachine(RuleBasedStateMachine):
         assert self.spool.state == self.state
         self.greatest_timestamp = max(self.greatest_timestamp, 0)
         for stream in STREAMS:
-            self._check(self.spool.read(stream, **ALL), self._pending(stream))
+            self._check(self.spool.read(stream, ALL), self._pending(stream))
 
     def _take_over_limbo(self) -> None:
         """Records in limbo may have become durable: any of them, in order, whole."""

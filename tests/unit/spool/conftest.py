@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
+from api2db.core.batch import Limit
 from api2db.core.clock import SystemClock
 from api2db.core.ids import Timestamps
 from api2db.spool.spool import Record, Spool
@@ -28,7 +29,7 @@ def record(*values: int, state: bytes = b"s", **more: Any) -> Record:
 
 def values_of(spool: Spool, stream: str, **limits: int) -> list[list[int]]:
     """Return what `Spool.read` gives a stream: the column ``v`` of each batch."""
-    return [batch.rows.column("v").to_pylist() for batch in spool.read(stream, **limits)]
+    return [batch.rows.column("v").to_pylist() for batch in spool.read(stream, Limit(**limits))]
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from api2db.core.batch import Limit
 from api2db.core.clock import SystemClock
 from api2db.core.errors import SpoolFull
 from api2db.core.ids import Timestamps
@@ -196,7 +197,7 @@ def test_a_damaged_cursor_begins_at_the_oldest_record(
     spool = open_spool()
     for i in range(3):
         spool.put(record(i))
-    spool.ack("a", spool.read("a", batches=1)[0].seq)
+    spool.ack("a", spool.read("a", Limit(1))[0].seq)
     spool.close()
     (tmp_path / "orders" / "cur" / "a.cur").write_bytes(content)
     spool = open_spool()
@@ -231,6 +232,7 @@ def test_a_cursor_ahead_of_the_log_goes_on_safely(open_spool: Open, tmp_path: Pa
 _FILL = """
 import resource, signal, sys
 from pathlib import Path
+from api2db.core.batch import Limit
 from api2db.core.clock import SystemClock
 from api2db.core.errors import SpoolFull
 from api2db.core.ids import Timestamps
@@ -248,7 +250,7 @@ try:
         count += 1
 except SpoolFull:
     pass
-batches = spool.read("a", batches=1000)
+batches = spool.read("a", Limit(1000))
 assert len(batches) == count > 5, (len(batches), count)
 assert not batches[-1].rows.num_rows % 50
 spool.ack("a", batches[-1].seq)
@@ -271,6 +273,7 @@ def test_a_real_short_write_is_undone(tmp_path: Path) -> None:
 _KILL = """
 import sys
 from pathlib import Path
+from api2db.core.batch import Limit
 from api2db.core.clock import SystemClock
 from api2db.core.ids import Timestamps
 from api2db.spool.spool import Spool
@@ -283,7 +286,7 @@ for i in range(20):
     spool.put(record(i, state=b"%d" % i))
     print(i, flush=True)
     if i % 4 == 3:
-        spool.ack("a", spool.read("a", batches=2)[-1].seq)
+        spool.ack("a", spool.read("a", Limit(2))[-1].seq)
 """
 
 

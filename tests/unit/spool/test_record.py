@@ -105,7 +105,7 @@ def test_columns_of_a_batch_are_aligned(plain: bool) -> None:
     )
     for i in range(9):
         encoded = fmt.encode(Record(batch, b"s" * i, poll="p" * (i // 3)), plain=plain)
-        assert bool(encoded.flags & fmt.ZSTD_PAYLOAD) is not plain
+        assert bool(encoded.unplaced.flags & fmt.ZSTD_PAYLOAD) is not plain
         found = fmt.decode(at_a_place(encoded), b"".join(encoded.parts))
         assert found.rows == batch
         buffers = [b for column in found.rows.columns for b in column.buffers() if b]

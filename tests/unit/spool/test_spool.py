@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from api2db.core.batch import Limit
 from api2db.core.clock import SystemClock
 from api2db.core.errors import SpoolFailed, SpoolFull
 from api2db.core.ids import Timestamps
@@ -65,7 +66,7 @@ def test_every_stream_has_its_own_cursor(open_spool: Open) -> None:
     for i in range(5):
         spool.put(record(i))
     assert drain(spool, "a") == [[0], [1], [2], [3], [4]]
-    spool.ack("b", spool.read("b", batches=2)[-1].seq)
+    spool.ack("b", spool.read("b", Limit(2))[-1].seq)
     spool.close()
     spool = open_spool(("a", "b"))
     assert spool.read("a") == []
@@ -127,7 +128,7 @@ def test_depth_counts_what_waits(open_spool: Open) -> None:
     assert 0 < depth.bytes <= spool.bytes
     assert depth.oldest_at is not None
     assert before - 1e-3 <= depth.oldest_at <= SystemClock().now()
-    spool.ack("a", spool.read("a", batches=2)[-1].seq)
+    spool.ack("a", spool.read("a", Limit(2))[-1].seq)
     later = spool.depth("a")
     assert (later.batches, later.rows) == (1, 3)
     assert later.oldest_at is not None
@@ -189,7 +190,7 @@ def test_a_new_stream_inherits_the_backlog_of_a_renamed_one(open_spool: Open) ->
     spool = open_spool(("old", "b"))
     for i in range(4):
         spool.put(record(i))
-    spool.ack("old", spool.read("old", batches=1)[0].seq)
+    spool.ack("old", spool.read("old", Limit(1))[0].seq)
     drain(spool, "b")
     spool.close()
     spool = open_spool(("new", "b"))
@@ -267,7 +268,7 @@ def test_threads_share_a_sync_and_lose_nothing(open_spool: Open) -> None:
     for thread in threads:
         thread.join()
     syncs = CountingFs.syncs
-    batches = spool.read("a", batches=1000)
+    batches = spool.read("a", Limit(1000))
     assert {(b.id, b.rows.column("v")[0].as_py()) for b in batches} == {
         (receipt.batch_id, value) for receipt, value in receipts
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from api2db.core.batch import Batch
+from api2db.core.batch import Batch, Limit
 from api2db.core.clock import SystemClock
 from api2db.core.errors import SinkMisconfigured, SinkUnavailable, SinkUnknown, SpoolFull
 from api2db.core.ids import Timestamps
@@ -19,7 +19,7 @@ from api2db.spool.spool import Record, Spool
 from api2db.stream import spill as spill_module
 from api2db.stream.backlog import BULK
 from api2db.stream.progress import State
-from api2db.stream.spill import Limit, Spill
+from api2db.stream.spill import Spill
 from api2db.stream.spillfolders import folders, orphans
 from tests.unit.stream.test_worker import Bench
 
@@ -259,7 +259,7 @@ def test_a_crash_between_shard_and_acknowledgement(bench: Bench) -> None:
     """The next start finishes the spill: the batch is not queued twice."""
     for value in range(4):
         bench.put(value)
-    for waiting in bench.spool.read("t", batches=2):
+    for waiting in bench.spool.read("t", Limit(2)):
         bench.spill.put(waiting)
     bench.worker = bench.new_worker(attempts=3)
     assert bench.worker.backlog.spilled.batches == 2

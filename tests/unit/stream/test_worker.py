@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from api2db.core.backoff import Backoff
-from api2db.core.batch import Batch, DeadRow
+from api2db.core.batch import Batch, DeadRow, Limit
 from api2db.core.clock import SystemClock
 from api2db.core.errors import (
     SinkMisconfigured,
@@ -294,7 +294,7 @@ def test_markers_of_an_unacknowledged_load_survive_a_restart(bench: Bench) -> No
     """What landed in an earlier life and was not acknowledged is not written again."""
     for value in range(20):
         bench.put(value)
-    batches = bench.spool.read("t", batches=18)
+    batches = bench.spool.read("t", Limit(18))
     bench.table.write(batches)  # an earlier life, killed before the acknowledgement
     bench.worker.start()
     bench.drained()
