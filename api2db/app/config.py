@@ -20,7 +20,6 @@ from api2db.app.model import (
     StreamModel,
     ToModel,
 )
-from api2db.app.quantity import duration
 from api2db.app.secret import secrets_of
 from api2db.app.settings import (
     CollectorConfig,
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-
-__all__ = ["CollectorConfig", "Config", "duration", "json_schema", "load"]
 
 #: Folder of Python functions, beside config.yaml.
 COLLECTORS = "collectors"

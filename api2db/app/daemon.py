@@ -19,8 +19,8 @@ from api2db.stream.watchdog import Watchdog
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from api2db.app.config import Config
     from api2db.app.line import Line
+    from api2db.app.settings import Config
     from api2db.stream.worker import Worker
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from api2db.app.poller import Poller
 from api2db.app.schedule import Cron, Interval, Schedule
 from api2db.app.source import make_form, make_since, make_source, make_store, poll_class
-from api2db.core.backoff import Backoff
 from api2db.files.dead_letter import DeadBodies, DeadLetters
 from api2db.files.shard import Origin
 from api2db.ingest.heldkeys import HeldKeys
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
 
-    from api2db.app.config import CollectorConfig, Config
+    from api2db.app.settings import CollectorConfig, Config
     from api2db.core.clock import Clock
     from api2db.core.ids import Timestamps
     from api2db.files.layout import Layout
@@ -96,15 +95,15 @@ def make_line(
         letters = DeadLetters(layout.dead_letter(name, stream), hide)
         dead[stream] = letters.count()
         spill = Spill(spilled[stream], Origin(spool.id, name, stream))
-        replace = collector.to[stream].replace
-        workers[stream] = (ReplaceWorker if replace else Worker)(
+        to = collector.to[stream]
+        make, backlog = (ReplaceWorker, PollBacklog) if to.replace else (Worker, Backlog)
+        workers[stream] = make(
             f"{name}/{stream}",
-            backlog=(PollBacklog if replace else Backlog)(spool, stream, spill),
+            backlog=backlog(spool, stream, spill),
             sink=sink,
             dead_letters=letters,
             watchdog=watchdog,
-            attempts=None if replace else collector.to[stream].attempts,
-            backoff=Backoff(),
+            attempts=None if to.replace else to.attempts,
             clock=clock,
         )
     store = None

@@ -10,7 +10,7 @@ from api2db.core.clock import SystemClock
 from api2db.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from api2db.app.config import Config
+    from api2db.app.settings import Config
 
 
 def preflight(config: Config) -> None:

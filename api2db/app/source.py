@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from api2db.app.config import CollectorConfig
-    from api2db.app.settings import DatabaseConfig, FolderConfig
+    from api2db.app.settings import CollectorConfig, DatabaseConfig, FolderConfig
     from api2db.core.clock import Clock
     from api2db.ingest.source import Source
     from api2db.spool.spool import Spool

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from api2db.app.config import Config
+    from api2db.app.settings import Config
 
 
 def check(path: Path, *, connect: bool, as_json: bool) -> int:
@@ -69,7 +69,7 @@ def _why(attempt: Callable[[], None]) -> str:
 
 
 def _ask(collector: object) -> None:
-    from api2db.app.config import CollectorConfig
+    from api2db.app.settings import CollectorConfig
     from api2db.app.source import make_since, make_source
     from api2db.core.clock import SystemClock
     from api2db.ingest import watermark
@@ -84,8 +84,8 @@ def _ask(collector: object) -> None:
 
 
 def _log_in(config: Config, collector: object, stream: str) -> None:
-    from api2db.app.config import CollectorConfig
     from api2db.app.line import make_target
+    from api2db.app.settings import CollectorConfig
 
     assert isinstance(collector, CollectorConfig)
     sink = make_target(config, collector, stream, spool="check")

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 import click
 
 from api2db.app import document
-from api2db.app.config import COLLECTORS, duration, load
+from api2db.app.config import COLLECTORS, load
+from api2db.app.quantity import duration
 from api2db.core.errors import ConfigError
 from api2db.files.layout import NAME, Layout
 from api2db.install import edit
@@ -20,7 +21,7 @@ from api2db.install import edit
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from api2db.app.config import CollectorConfig
+    from api2db.app.settings import CollectorConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from api2db.app.config import Config
     from api2db.app.daemon import Daemon
     from api2db.app.retry import Retried
+    from api2db.app.settings import Config
 
 #: Characters of a row that are shown to a person.
 SHOWN = 300

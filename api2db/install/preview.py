@@ -24,7 +24,7 @@ from api2db.sink.sql import SqlSink
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from api2db.app.config import CollectorConfig
+    from api2db.app.settings import CollectorConfig
     from api2db.ingest.form import Built
 
 #: Rows that are shown.

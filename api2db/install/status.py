@@ -17,7 +17,7 @@ from api2db.files.layout import Layout
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from api2db.app.config import Config
+    from api2db.app.settings import Config
 
 #: How long a running daemon may take to answer, in seconds.
 ANSWER = 5.0
