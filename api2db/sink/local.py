@@ -175,6 +175,19 @@ class ShardSink(LocalSink):
         return Landed(sum(batch.rows.num_rows for batch in batches))
 
 
+class FileSink(LocalSink):
+    """One file for all batches, ``<folder>/<table>.<fmt>``."""
+
+    def __init__(self, folder: Path, delivery: Delivery, fmt: str) -> None:
+        super().__init__(folder, delivery, fmt)
+        self.file = folder / f"{delivery.table}.{fmt}"
+
+    @property
+    def place(self) -> str:
+        """Return the path of the file."""
+        return str(self.file)
+
+
 def local_sink(folder: Path, delivery: Delivery, fmt: str, mode: str) -> LocalSink:
     """
     Return the sink of a mode, not opened.

@@ -13,19 +13,18 @@ from api2db.core.errors import FileUnreadable, SinkRejected
 from api2db.core.faults import crash_point
 from api2db.files import codec
 from api2db.files.atomic import atomic_write
-from api2db.sink.base import Delivery, Landed
+from api2db.sink.base import Landed
 from api2db.sink.load import columns_of
-from api2db.sink.local import LocalSink
+from api2db.sink.local import FileSink
 from api2db.sink.union import aligned
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from api2db.core.batch import Batch
 
 
-class ReplaceSink(LocalSink):
+class ReplaceSink(FileSink):
     """
     Writes ``<folder>/<table>.<fmt>`` anew with each complete poll.
 
@@ -34,15 +33,6 @@ class ReplaceSink(LocalSink):
     """
 
     mode = "replace"
-
-    def __init__(self, folder: Path, delivery: Delivery, fmt: str) -> None:
-        super().__init__(folder, delivery, fmt)
-        self.file = folder / f"{delivery.table}.{fmt}"
-
-    @property
-    def place(self) -> str:
-        """Return the path of the file."""
-        return str(self.file)
 
     def replace(self, batches: Iterable[Batch], *, forget: Collection[str] = ()) -> Landed:
         """Write the file anew from *batches*; see `Sink.replace`."""

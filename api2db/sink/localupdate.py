@@ -10,21 +10,20 @@ import pyarrow as pa
 from api2db.core.faults import crash_point
 from api2db.files import codec
 from api2db.files.atomic import beside, sync_folder, written
-from api2db.sink.base import Delivery, Landed
+from api2db.sink.base import Landed
 from api2db.sink.intent import Intent, digest_of
-from api2db.sink.local import LocalSink
+from api2db.sink.local import FileSink
 from api2db.sink.union import union
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-    from pathlib import Path
 
     from api2db.core.batch import Batch
 
 logger = logging.getLogger(__name__)
 
 
-class UpdateSink(LocalSink):
+class UpdateSink(FileSink):
     """
     Adds the rows of each batch to ``<folder>/<table>.<fmt>``.
 
@@ -33,15 +32,6 @@ class UpdateSink(LocalSink):
     """
 
     mode = "update"
-
-    def __init__(self, folder: Path, delivery: Delivery, fmt: str) -> None:
-        super().__init__(folder, delivery, fmt)
-        self.file = folder / f"{delivery.table}.{fmt}"
-
-    @property
-    def place(self) -> str:
-        """Return the path of the file."""
-        return str(self.file)
 
     def open(self) -> None:
         """Make the folder, and what a life before has renamed in it durable."""
