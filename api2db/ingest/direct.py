@@ -162,10 +162,14 @@ class _Body(httpx2.SyncByteStream):
         self._head = head
 
     def __iter__(self) -> Iterator[bytes]:
-        while piece := self._head.read(PIECE):
-            yield piece
+        try:
+            while piece := self._head.read(PIECE):
+                yield piece
+        except http.client.IncompleteRead as exc:
+            raise httpcore2.RemoteProtocolError("the body is incomplete") from exc
         if self._head.length:  # http.client says so for chunks only
-            raise http.client.IncompleteRead(b"", self._head.length)
+            missing = f"{self._head.length} bytes are missing"
+            raise httpcore2.RemoteProtocolError(f"the body is incomplete: {missing}")
 
     def close(self) -> None:
         exchange, self._exchange = self._exchange, None
