@@ -152,7 +152,8 @@ class Client:
         """Send one request, follow redirects; return the open response, and whose it is."""
         self._transport.deadline.set(self._timeout)
         for _ in range(redirect.REDIRECTS + 1):
-            response = self._send(self._request(url), where, begun)
+            request = self._request(url) if begun is None else begun.request
+            response = self._send(request, where, begun)
             if not response.has_redirect_location:
                 return response, url
             response.close()

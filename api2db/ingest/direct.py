@@ -13,6 +13,7 @@ import http.client
 import io
 import time
 from contextlib import suppress
+from email.errors import MissingHeaderBodySeparatorDefect
 from typing import TYPE_CHECKING, Any
 
 import httpcore2
@@ -81,7 +82,10 @@ class Direct:
     def keep(self, origin: Origin, connection: _Connection) -> None:
         """Take back a connection whose answer was read to its end."""
         connection.idle_since = time.monotonic()
+        older = self._idle.pop(origin, None)
         self._idle[origin] = connection
+        if older is not None:
+            older.close()
 
     def end(self) -> None:
         """Make no more connections; for any thread."""
@@ -94,7 +98,12 @@ class Direct:
 
 
 class Exchange:
-    """A request that was written, and its answer."""
+    """
+    A request that was written, and its answer.
+
+    Attributes:
+        request: What was written.
+    """
 
     def __init__(
         self, direct: Direct, origin: Origin, connection: _Connection, request: httpx2.Request
@@ -102,7 +111,7 @@ class Exchange:
         self._direct = direct
         self._origin = origin
         self._connection = connection
-        self._request = request
+        self.request = request
         self._failed: Exception | None = None
         try:
             connection.write(request)
@@ -124,20 +133,22 @@ class Exchange:
             if self._failed is not None:
                 raise self._failed
             head = self._connection.http.getresponse()
-            _check_length(head)
+            _check(head)
+            if again and head.status == http.client.REQUEST_TIMEOUT:
+                raise http.client.RemoteDisconnected("its idle time was over")
         except (*_STALE, httpcore2.WriteError) as exc:
             self._connection.close()
             if not again:
                 raise httpcore2.RemoteProtocolError(
                     "the server closed the connection without an answer"
                 ) from exc
-            return self._direct._fresh(self._request)
+            return self._direct._fresh(self.request)
         except BaseException:
             self._connection.close()
             raise
         return httpx2.Response(
             head.status,
-            headers=head.getheaders(),
+            headers=[(n.encode("latin-1"), v.encode("latin-1")) for n, v in head.getheaders()],
             stream=_Body(self, head),
             extensions={"reason_phrase": head.reason.encode("latin-1", "replace")},
         )
@@ -186,6 +197,7 @@ class _Connection:
         self.idle_since = 0.0
         self.http = http.client.HTTPConnection("api")  # the name is never looked up
         self.http.auto_open = 0
+        self.http.response_class = _Head
         self.http.sock = _Wire(stream, deadline)
 
     def is_alive(self) -> bool:
@@ -208,6 +220,17 @@ class _Connection:
         """Close it, whatever it is doing."""
         with suppress(OSError):
             self._stream.close()
+
+
+class _Head(http.client.HTTPResponse):
+    """An answer after its interim ones (1xx), of which http.client passes over 100 alone."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not 100 < status < 200:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
 
 
 class _Wire:
@@ -250,8 +273,15 @@ def _origin(url: httpx2.URL) -> Origin:
     return url.scheme, url.raw_host.decode("ascii"), port
 
 
-def _check_length(head: http.client.HTTPResponse) -> None:
-    """Refuse a length that is none, which `http.client` would take for "until the end"."""
+def _check(head: http.client.HTTPResponse) -> None:
+    """
+    Refuse what `http.client` would take otherwise than it was meant.
+
+    A length that is none would be "until the end"; after a line that is no header the others,
+    such as the link to the next page, would be missing.
+    """
+    if any(isinstance(defect, MissingHeaderBodySeparatorDefect) for defect in head.headers.defects):
+        raise httpcore2.RemoteProtocolError("the head has a line that is no header")
     lengths = set(head.headers.get_all("Content-Length", ()))
     if len(lengths) > 1 or not all(length.strip().isdecimal() for length in lengths):
         raise httpcore2.RemoteProtocolError("Content-Length is no length")

@@ -154,3 +154,51 @@ def test_a_closed_source_asks_no_more(server: Server, source: HttpSource) -> Non
         server.socket.settimeout(0.05)
         with pytest.raises(TimeoutError):
             server.accept()
+
+
+def test_a_head_may_hold_any_text(server: Server, source: HttpSource) -> None:
+    """Bytes beyond ASCII in a header or in the reason harm nothing."""
+    with first(server, source) as connection:
+        waiting = source.send(Request(server.url))
+        heard(connection)
+        head = b"HTTP/1.1 200 \xc3\xa4\r\nX-User: Jos\xc3\xa9 \xff\r\nContent-Length: 3\r\n\r\n"
+        connection.sendall(head + b"[2]")
+        assert waiting.read() == b"[2]"
+
+
+def test_interim_answers_are_no_answer(server: Server, source: HttpSource) -> None:
+    """100, 102 and 103 come before the answer, and are passed over."""
+    with first(server, source) as connection:
+        waiting = source.send(Request(server.url))
+        heard(connection)
+        hints = b"HTTP/1.1 103 Early Hints\r\nLink: </x>; rel=next\r\n\r\n"
+        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n" + hints + HEAD + b"3\r\n\r\n[2]")
+        assert waiting.read() == b"[2]"
+
+
+def test_a_head_that_cannot_be_read_whole_is_refused(server: Server, source: HttpSource) -> None:
+    """After a line that is no header others would be lost, such as the link to the next page."""
+    with first(server, source) as connection:
+        waiting = source.send(Request(server.url))
+        heard(connection)
+        connection.sendall(HEAD + b"3\r\nno header\r\nLink: </2>; rel=next\r\n\r\n[2]")
+        with pytest.raises(SourceUnavailable, match="not HTTP, or is cut off"):
+            waiting.read()
+
+
+def test_an_api_that_was_idle_too_long_costs_no_try(server: Server, source: HttpSource) -> None:
+    """A 408 on a connection that was kept is about its idle time, not about the request."""
+    with first(server, source) as connection:
+        waiting = source.send(Request(server.url))
+        heard(connection)
+        connection.sendall(b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n")
+        connection.shutdown(socket.SHUT_RDWR)
+
+    def serve() -> None:
+        with server.accept() as fresh:
+            answer(fresh, b"[2]")
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    assert waiting.read() == b"[2]"
+    thread.join(10)
