@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import suppress
 from decimal import Decimal
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
@@ -38,6 +39,8 @@ _kernel: Any = pc
 
 #: How long to wait for another connection's write, in seconds.
 BUSY = 10.0
+#: Rows that are Python objects at one time.
+PIECE_ROWS = 1_000
 #: Kinds that lie in a column as text.
 _TEXT = frozenset({"str", "datetime", "date", "decimal", "json"})
 #: Text that a column of numeric affinity turns into a number: '007' into 7.
@@ -253,14 +256,19 @@ def _kept(number: str) -> bool:
 def _rows(
     columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]
 ) -> Iterator[tuple[Any, ...]]:
-    """Yield each row as what sqlite3 binds: int, float, str, None."""
-    values = []
-    for target in targets:
-        column = columns[target.name]
-        if target.kind in ("datetime", "date"):
-            text = pa.string()
-            column = pa.chunked_array([cast(chunk, text) for chunk in column.chunks], text)
-        elif target.kind == "bool":
-            column = column.cast(pa.int8())
-        values.append(column.to_pylist())
-    return zip(*values, strict=True)
+    """Return each row as what sqlite3 binds: int, float, str, None."""
+    sent = [_bound(columns[target.name], target) for target in targets]
+    # Few rows at a time: their objects take the memory, still in the cache, of those before.
+    pieces = range(0, len(sent[0]) if sent else 0, PIECE_ROWS)
+    return chain.from_iterable(
+        zip(*(column.slice(i, PIECE_ROWS).to_pylist() for column in sent), strict=True)
+        for i in pieces
+    )
+
+
+def _bound(column: pa.ChunkedArray[Any], target: Target) -> pa.ChunkedArray[Any]:
+    """Return a column as int, float or text."""
+    if target.kind in ("datetime", "date"):
+        text = pa.string()
+        return pa.chunked_array([cast(chunk, text) for chunk in column.chunks], text)
+    return column.cast(pa.int8()) if target.kind == "bool" else column
