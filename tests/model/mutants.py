@@ -186,6 +186,8 @@ def run_one(name: str, examples: int) -> bool:
     machine = importlib.import_module("tests.model.machine")
     try:
         machine.run(examples, derandomize=True, rules=MUTANTS[name].rules)
+    except (NameError, ImportError, SyntaxError):  # the tree is broken, not the fault caught
+        raise
     except (Exception, BaseExceptionGroup) as exc:  # noqa: BLE001 -- any failure is a catch
         print(repr(exc)[:300])
         return True
