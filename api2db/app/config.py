@@ -17,7 +17,6 @@ from api2db.app.model import (
     DefaultsModel,
     RootModel,
     StoreModel,
-    StreamModel,
     ToModel,
 )
 from api2db.app.secret import secrets_of
@@ -31,7 +30,6 @@ from api2db.app.settings import (
     FunctionConfig,
     SinceConfig,
     StatusConfig,
-    StreamConfig,
 )
 from api2db.core.errors import ConfigError
 
@@ -39,6 +37,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from api2db.app.document import Document
+    from api2db.app.target_model import StreamModel
+    from api2db.sink.target import Target
 
 #: Folder of Python functions, beside config.yaml.
 COLLECTORS = "collectors"
@@ -67,10 +68,11 @@ def load(path: Path, env: Mapping[str, str]) -> Config:
             model = RootModel.model_validate(_inherit(value))
         except ValidationError as exc:
             problems += mistakes(exc, value, document, unset)
+    targets = {} if model is None else _targets(model, folder, document, problems)
     if problems or model is None:
         lines = (f"{path}:{line}: {text}" for line, text in sorted(set(problems)))
         raise ConfigError(without("\n".join(lines), interpolation.secrets))
-    return _settings(model, path, folder, interpolation.secrets)
+    return _settings(model, targets, path, folder, interpolation.secrets)
 
 
 def json_schema() -> dict[str, Any]:
@@ -130,31 +132,40 @@ def _merge(shared: dict[str, Any], collector: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+def _targets(
+    model: RootModel, folder: Path, document: Document, problems: list[tuple[int, str]]
+) -> dict[str, Target]:
+    """Return what each stream leads to; what is wrong with its credentials joins *problems*."""
+    found = {}
+    for name, stream in model.streams.items():
+        try:
+            found[name] = stream.target(folder)
+        except ConfigError as exc:
+            problems.append(at(document, ("streams", name), str(exc)))
+    return found
+
+
 # -- settings ----------------------------------------------------------------------
 
 
-def _settings(model: RootModel, path: Path, folder: Path, put_in: set[str]) -> Config:
+def _settings(
+    model: RootModel, targets: dict[str, Target], path: Path, folder: Path, put_in: set[str]
+) -> Config:
     host, port = bind(model.status.bind)
-    streams = {name: _stream(name, stream, folder) for name, stream in model.streams.items()}
     return Config(
         path=path,
         folder=folder,
         store=folder / model.store,
-        streams=streams,
+        streams=targets,
         collectors={
             name: _collector(name, collector, folder, model.streams)
             for name, collector in model.collectors.items()
         },
         status=StatusConfig(host, port, model.status.token),
         grace=model.defaults.grace,
-        secrets=secrets_of(model, put_in),
+        secrets=secrets_of(model, put_in, targets.values()),
         stores={name: _store(name, store, folder, model) for name, store in model.stores.items()},
     )
-
-
-def _stream(name: str, stream: StreamModel, folder: Path) -> StreamConfig:
-    local = None if stream.local is None else folder / stream.local
-    return StreamConfig(name, stream.url, local, stream.fmt, stream.mode)
 
 
 def _store(name: str, store: StoreModel, folder: Path, root: RootModel) -> CollectorConfig:

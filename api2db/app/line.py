@@ -141,18 +141,10 @@ def make_line(
 def make_target(config: Config, collector: CollectorConfig, stream: str, spool: str) -> Sink:
     """Return the sink of one stream of a collector, not connected."""
     to = collector.to[stream]
-    target = config.streams[stream]
     delivery = Delivery(
         spool, collector.name, stream, to.table, to.upsert, to.replace, collector.schema
     )
-    return make_sink(
-        target.url,
-        target.local,
-        delivery,
-        base=config.folder,
-        fmt=target.fmt,
-        mode=target.mode,
-    )
+    return make_sink(config.streams[stream], delivery, base=config.folder)
 
 
 def make_schedule(collector: CollectorConfig, clock: Clock) -> Schedule:

@@ -19,13 +19,10 @@ from api2db.app.field import (
     HeaderValue,
     JmesPath,
     Keys,
-    Mode,
     Name,
-    NotYet,
     Scalar,
     Scalars,
     Size,
-    TargetUrl,
     WebUrl,
     bind,
     column,
@@ -39,6 +36,7 @@ from api2db.app.request_model import (
     OAuth2Model,
     PagesModel,
 )
+from api2db.app.target_model import StreamModel
 
 
 class SinceModel(Model):
@@ -88,34 +86,6 @@ class ToModel(Model):
 
 
 Destinations = dict[Name, Annotated[ToModel, BeforeValidator(lambda v: {} if v is None else v)]]
-
-
-class StreamModel(Model):
-    """A target."""
-
-    url: TargetUrl | None = Field(
-        None, description="postgresql://..., mysql://..., mariadb://... or sqlite:///file.db."
-    )
-    local: str | None = Field(None, description="Folder for files; relative to this file.")
-    fmt: Format = Field("parquet", description="Format of local files.")
-    mode: Mode = Field("shard", description="What a file holds: a batch, all, or the last poll.")
-    attempts: Attempts = Field(None, description="In place of the collectors' own.")
-    auth: NotYet = Field(None, description="AUTH/ file; not in this version.")
-    dialect: NotYet = Field(None, description="With auth; not in this version.")
-    db: NotYet = Field(None, description="With auth; not in this version.")
-    bigquery: NotYet = Field(None, description="Not in this version.")
-    omnisci: NotYet = Field(None, description="Not in this version.")
-    bitio: NotYet = Field(None, description="Not in this version.")
-    siridb: NotYet = Field(None, description="Not in this version.")
-    ikv: NotYet = Field(None, description="Not in this version.")
-
-    @model_validator(mode="after")
-    def _one(self) -> StreamModel:
-        if (self.url is None) == (self.local is None):
-            raise ValueError("give either 'url' or 'local'")
-        if self.local is None and {"fmt", "mode"} & self.model_fields_set:
-            raise ValueError("'fmt' and 'mode' go with 'local'")
-        return self
 
 
 class DefaultsModel(Model):

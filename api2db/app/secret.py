@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import re
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from api2db.app.model import RootModel
+    from api2db.sink.target import Target
 
 #: Shorter texts would take ordinary words out of the log.
 LENGTH = 4
@@ -55,15 +57,19 @@ def _spellings(secret: str) -> Iterator[str]:
     yield quote_plus(secret)
 
 
-def secrets_of(model: RootModel, put_in: Collection[str]) -> frozenset[str]:
+def secrets_of(
+    model: RootModel, put_in: Collection[str], targets: Iterable[Target] = ()
+) -> frozenset[str]:
     """
     Return every text of a configuration that must never be shown.
 
     Args:
         put_in: What references such as ``${NAME}`` stood for.
+        targets: With what was read from files of AUTH/.
     """
     found, urls = set(put_in), set()
-    for key, text in _texts(model.model_dump()):
+    known = [model.model_dump(), *map(asdict, targets)]
+    for key, text in _texts(known):
         if key in _SECRET_KEYS:
             found.add(text)
         if "://" in text:

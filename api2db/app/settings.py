@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from api2db.sink.target import Folder
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from api2db.ingest.auth import Auth, OAuth2
     from api2db.ingest.pages import Pages
+    from api2db.sink.target import Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +94,6 @@ class Destination:
 
 
 @dataclass(frozen=True, slots=True)
-class StreamConfig:
-    """A target: either *url* or *local*."""
-
-    name: str
-    url: str | None = field(default=None, repr=False)
-    local: Path | None = None
-    fmt: str = "parquet"
-    mode: str = "shard"
-
-
-@dataclass(frozen=True, slots=True)
 class CollectorConfig:
     """
     A source and where its rows go. Durations are seconds, sizes bytes.
@@ -159,7 +151,7 @@ class Config:
     path: Path
     folder: Path
     store: Path
-    streams: Mapping[str, StreamConfig]
+    streams: Mapping[str, Target]
     collectors: Mapping[str, CollectorConfig]
     status: StatusConfig
     grace: float = 25.0
@@ -175,6 +167,6 @@ class Config:
     def uses_pandas(self) -> bool:
         """Whether anything may be, or become, a DataFrame."""
         functions = any(c.python is not None for c in self.collectors.values())
-        files = [s.fmt for s in self.streams.values()]
+        files = [target.fmt for target in self.streams.values() if isinstance(target, Folder)]
         files += [c.shards.fmt for c in self.stores.values() if c.shards]
         return functions or "pickle" in files

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from api2db.core.errors import ConfigError
+from api2db.sink.target import Folder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from api2db.sink.base import Delivery, Sink
+    from api2db.sink.target import Target
 
 #: URL scheme -> module, class, extra that brings the driver.
 _SCHEMES = {
@@ -23,41 +25,38 @@ _SCHEMES = {
 }
 
 
-def make_sink(
-    url: str | None,
-    local: Path | None,
-    delivery: Delivery,
-    *,
-    base: Path,
-    fmt: str = "parquet",
-    mode: str = "shard",
-) -> Sink:
+def make_sink(target: Target, delivery: Delivery, *, base: Path) -> Sink:
     """
     Return the sink of a target, not opened.
 
     Args:
-        url: URL of a database; or
-        local: a folder for files.
-        base: Folder at which a relative path in *url* begins.
-        fmt: Format of local files.
-        mode: What a local file holds: a batch, all batches, or the last poll.
+        base: Folder at which a relative path in a database's URL begins.
 
     Raises:
         ConfigError: The kind of target is unknown, or its driver is not installed.
     """
-    if local is not None:
+    if isinstance(target, Folder):
         from api2db.sink.local import local_sink
 
-        return local_sink(local, delivery, fmt, mode)
-    if url is None:
-        raise ConfigError(f"streams.{delivery.stream}: neither a url nor a folder")
+        return local_sink(target.path, delivery, target.fmt, target.mode)
+    return _database(target.url, delivery, base)
+
+
+def _database(url: str, delivery: Delivery, base: Path) -> Sink:
     scheme = url.partition(":")[0].partition("+")[0].lower()
     if scheme not in _SCHEMES:
         known = ", ".join(sorted(_SCHEMES.keys() - {"postgres"}))
         raise ConfigError(f"unknown kind of target {scheme!r}", hint=f"there are {known}")
     module, name, extra = _SCHEMES[scheme]
+    where = {"base": base} if module in ("sqlite", "duckdb") else {}
+    sink: Sink = _load(module, name, extra, delivery)(url, delivery, **where)
+    return sink
+
+
+def _load(module: str, name: str, extra: str, delivery: Delivery) -> Any:
+    """Return the class *name* of a sink's module, which imports its driver."""
     try:
-        found = import_module(f"api2db.sink.{module}")
+        return getattr(import_module(f"api2db.sink.{module}"), name)
     except ImportError as exc:
         if (exc.name or "").partition(".")[0] == "api2db":
             raise  # a fault of ours: no driver mends it
@@ -66,6 +65,3 @@ def make_sink(
             f"the stream {delivery.stream!r} needs a driver: {what}",
             hint=f"pip install 'api2db[{extra}]>=2'",
         ) from exc
-    where = {"base": base} if module in ("sqlite", "duckdb") else {}
-    sink: Sink = getattr(found, name)(url, delivery, **where)
-    return sink

@@ -20,6 +20,7 @@ from pymysql.cursors import DictCursor
 from api2db.sink.base import Delivery, Sink
 from api2db.sink.duckdb import _CONFIG
 from api2db.sink.registry import make_sink
+from api2db.sink.target import Database, Folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,7 +95,7 @@ class PostgresBackend(Backend):
 
     def _make(self, delivery: Delivery) -> Sink:
         """Return a sink that is not open."""
-        return make_sink(self.url, None, delivery, base=self.server.folder)
+        return make_sink(Database(self.url), delivery, base=self.server.folder)
 
     def connect(self) -> psycopg.Connection[Any]:
         """Return an autocommit connection."""
@@ -142,7 +143,7 @@ class MysqlBackend(Backend):
 
     def _make(self, delivery: Delivery) -> Sink:
         """Return a sink that is not open."""
-        return make_sink(self.url, None, delivery, base=self.server.folder)
+        return make_sink(Database(self.url), delivery, base=self.server.folder)
 
     def fetch(self, query: str) -> list[dict[str, Any]]:
         """Return the rows of a query."""
@@ -190,7 +191,7 @@ class SqliteBackend(Backend):
 
     def _make(self, delivery: Delivery) -> Sink:
         """Return a sink that is not open."""
-        return make_sink("sqlite:///t.db", None, delivery, base=self.folder)
+        return make_sink(Database("sqlite:///t.db"), delivery, base=self.folder)
 
     def rows(self, table: str = "t") -> list[dict[str, Any]]:
         """Return all rows in the order in which they were appended."""
@@ -240,7 +241,7 @@ class DuckdbBackend(Backend):
 
     def _make(self, delivery: Delivery) -> Sink:
         """Return a sink that is not open."""
-        return make_sink("duckdb:///t.db", None, delivery, base=self.folder)
+        return make_sink(Database("duckdb:///t.db"), delivery, base=self.folder)
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         """Return a connection, with the settings that let it share the file."""
@@ -289,9 +290,7 @@ class LocalBackend(Backend):
 
     def _make(self, delivery: Delivery) -> Sink:
         """Return a sink that is not open."""
-        return make_sink(
-            None, self.folder, delivery, base=self.folder, fmt=self.fmt, mode=self.mode
-        )
+        return make_sink(Folder(self.folder, self.fmt, self.mode), delivery, base=self.folder)
 
     def files(self, table: str = "t") -> list[Path]:
         """Return the table's files that a user sees, in the order of their names."""

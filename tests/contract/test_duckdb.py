@@ -26,6 +26,7 @@ from api2db.core.types import JSON
 from api2db.sink.base import Delivery
 from api2db.sink.duckdberrors import CLASSES, translate
 from api2db.sink.registry import make_sink
+from api2db.sink.target import Database
 from tests.contract.backends import DuckdbBackend
 from tests.contract.test_sink import STAMP, batch, ids
 
@@ -55,7 +56,7 @@ def test_urls(tmp_path: Path) -> None:
         ("duckdb:///sub/a%20b.db", tmp_path / "sub" / "a b.db"),
         (f"duckdb:///{tmp_path}/c.db", tmp_path / "c.db"),
     ):
-        sink = make_sink(url, None, DELIVERY, base=tmp_path)
+        sink = make_sink(Database(url), DELIVERY, base=tmp_path)
         sink.open()
         sink.close()
         assert path.is_file()
@@ -65,7 +66,7 @@ def test_urls(tmp_path: Path) -> None:
 def test_urls_without_a_file(url: str, tmp_path: Path) -> None:
     """A database that is no file cannot keep what lands."""
     with pytest.raises(ConfigError, match="duckdb:///"):
-        make_sink(url, None, DELIVERY, base=tmp_path)
+        make_sink(Database(url), DELIVERY, base=tmp_path)
 
 
 def test_another_process_has_the_file(target: DuckdbBackend) -> None:
@@ -89,7 +90,7 @@ def test_a_link_is_the_same_file(target: DuckdbBackend) -> None:
     """Two names of one file are one database."""
     (target.folder / "link.db").symlink_to(target.path)
     target.sink().write([batch([{"id": 1}])])
-    other = make_sink("duckdb:///link.db", None, DELIVERY, base=target.folder)
+    other = make_sink(Database("duckdb:///link.db"), DELIVERY, base=target.folder)
     other.open()
     other.write([batch([{"id": 2}])])
     other.close()
@@ -112,7 +113,7 @@ def test_a_file_that_is_no_database(target: DuckdbBackend, make: Any, said: str)
 
 def test_a_folder_that_is_missing(tmp_path: Path) -> None:
     """A missing folder pauses the stream with what to check."""
-    sink = make_sink("duckdb:///no/x.db", None, DELIVERY, base=tmp_path)
+    sink = make_sink(Database("duckdb:///no/x.db"), DELIVERY, base=tmp_path)
     with pytest.raises(SinkMisconfigured, match="folder"):
         sink.open()
 
@@ -131,9 +132,10 @@ def test_the_end_of_a_process_is_quiet(tmp_path: Path) -> None:
         "from pathlib import Path\n"
         "from api2db.sink.base import Delivery\n"
         "from api2db.sink.registry import make_sink\n"
+        "from api2db.sink.target import Database\n"
         "where = Path(__import__('sys').argv[1])\n"
         "d = Delivery('0' * 32, 'c', 's', 't')\n"
-        "sink = make_sink('duckdb:///x.db', None, d, base=where)\n"
+        "sink = make_sink(Database('duckdb:///x.db'), d, base=where)\n"
         "gc.freeze(); gc.enable()\n"
         "sink.open(); sink.close()"
     )

@@ -27,6 +27,7 @@ from api2db.core.errors import (
 from api2db.core.types import JSON
 from api2db.sink.base import Delivery
 from api2db.sink.registry import make_sink
+from api2db.sink.target import Database
 from tests.contract.backends import MysqlBackend, loads
 from tests.contract.test_sink import STAMP, batch, ids
 from tests.fixtures.mariadb import MariaDb
@@ -76,7 +77,7 @@ def refused(sink: MysqlSink, *batches: Any) -> dict[int, str]:
 def test_urls(target: MysqlBackend, scheme: str) -> None:
     """Every scheme reaches either server, and the server says which one it is."""
     url = scheme + target.url[target.url.index(":") :]
-    sink: Any = make_sink(url, None, DELIVERY, base=target.server.folder)
+    sink: Any = make_sink(Database(url), DELIVERY, base=target.server.folder)
     sink.open()
     assert sink.mariadb == (target.name == "mariadb")
     sink.write([batch([{"id": 1, "s": "x"}])])
@@ -87,7 +88,7 @@ def test_urls(target: MysqlBackend, scheme: str) -> None:
 def test_a_unix_socket(target: MysqlBackend) -> None:
     """``?unix_socket=`` connects to a socket."""
     url = f"mysql://root@/{target.database}?unix_socket={target.server.folder}/s.sock"
-    sink = make_sink(url, None, DELIVERY, base=target.server.folder)
+    sink = make_sink(Database(url), DELIVERY, base=target.server.folder)
     sink.open()
     sink.write([batch([{"id": 1}])])
     sink.close()
@@ -108,7 +109,7 @@ def test_a_unix_socket(target: MysqlBackend) -> None:
 def test_a_connection_that_fails(target: MysqlBackend, url: str, kind: type[SinkError]) -> None:
     """Nobody there: transient. Wrong database, user or certificate: configuration. No secret."""
     url = url.format(port=target.server.port)
-    sink = make_sink(url, None, DELIVERY, base=target.server.folder)
+    sink = make_sink(Database(url), DELIVERY, base=target.server.folder)
     with pytest.raises(kind) as caught:
         sink.open()
     assert "s3cret" not in str(caught.value)
@@ -120,7 +121,7 @@ def test_a_user_with_a_password(target: MysqlBackend) -> None:
     user = f"u{target.database}"
     target.execute(f"create user {user}@'%' identified by 'p@ß:/'")
     url = f"mysql://{user}:p%40%C3%9F%3A%2F@127.0.0.1:{target.server.port}/{target.database}"
-    sink = make_sink(url, None, DELIVERY, base=target.server.folder)
+    sink = make_sink(Database(url), DELIVERY, base=target.server.folder)
     with pytest.raises(SinkMisconfigured, match="denied"):
         sink.open()
     rights = "select, insert, update, delete, create, alter, drop, index, lock tables"
@@ -358,7 +359,7 @@ def test_a_read_only_server_is_transient(target: MysqlBackend) -> None:
     target.execute(f"create user {user}@'%'")
     target.execute(f"grant all on {target.database}.* to {user}@'%'")
     url = f"mysql://{user}@127.0.0.1:{target.server.port}/{target.database}"
-    sink = make_sink(url, None, DELIVERY, base=target.server.folder)
+    sink = make_sink(Database(url), DELIVERY, base=target.server.folder)
     sink.open()
     sink.write([batch([{"id": 1}])])
     target.execute("set global read_only = 1")

@@ -27,6 +27,7 @@ from api2db.core.errors import (
 from api2db.core.types import JSON
 from api2db.sink.base import Delivery
 from api2db.sink.registry import make_sink
+from api2db.sink.target import Database
 from tests.contract.backends import PostgresBackend
 from tests.contract.test_sink import STAMP, batch, ids
 from tests.fixtures.postgres import Postgres
@@ -66,7 +67,8 @@ def backend_pid(sink: PostgresSink) -> int:
 def test_urls(target: PostgresBackend, scheme: str) -> None:
     """All usual spellings of the scheme reach the server; the query goes on to libpq."""
     url = scheme + target.url.removeprefix("postgresql") + "?application_name=mine"
-    sink: Any = make_sink(url, None, Delivery("0" * 32, "c", "s", "t"), base=target.server.folder)
+    delivery = Delivery("0" * 32, "c", "s", "t")
+    sink: Any = make_sink(Database(url), delivery, base=target.server.folder)
     sink.open()
     assert sink._run("show application_name").fetchone() == ("mine",)
     sink.close()
@@ -77,7 +79,7 @@ def test_a_unix_socket(target: PostgresBackend) -> None:
     database = target.url.rpartition("/")[2]
     server = target.server
     url = f"postgresql://postgres@/{database}?host={server.folder}&port={server.port}"
-    sink: Any = make_sink(url, None, Delivery("0" * 32, "c", "s", "t"), base=server.folder)
+    sink: Any = make_sink(Database(url), Delivery("0" * 32, "c", "s", "t"), base=server.folder)
     sink.open()
     assert sink._run("show application_name").fetchone() == ("api2db",)
     sink.write([batch([{"id": 1}])])
@@ -97,7 +99,7 @@ def test_a_unix_socket(target: PostgresBackend) -> None:
 def test_a_connection_that_fails(postgres: Postgres, url: str, kind: type[SinkError]) -> None:
     """Nobody there: transient. Wrong database, role or option: configuration. No secret shows."""
     url = url.format(port=postgres.port)
-    sink = make_sink(url, None, Delivery("0" * 32, "c", "s", "t"), base=postgres.folder)
+    sink = make_sink(Database(url), Delivery("0" * 32, "c", "s", "t"), base=postgres.folder)
     with pytest.raises(kind) as caught:
         sink.open()
     assert "s3cret" not in str(caught.value)

@@ -14,6 +14,7 @@ from api2db.core.errors import ConfigError, SinkMisconfigured, SinkRejected, Sin
 from api2db.core.types import JSON
 from api2db.sink.base import Delivery
 from api2db.sink.registry import make_sink
+from api2db.sink.target import Database
 from tests.contract.backends import SqliteBackend
 from tests.contract.test_sink import batch, ids
 
@@ -40,7 +41,7 @@ def test_urls(tmp_path: Path) -> None:
         ("sqlite:///sub/a%20b.db", tmp_path / "sub" / "a b.db"),
         (f"sqlite:///{tmp_path}/c.db", tmp_path / "c.db"),
     ):
-        sink = make_sink(url, None, DELIVERY, base=tmp_path)
+        sink = make_sink(Database(url), DELIVERY, base=tmp_path)
         sink.open()
         sink.close()
         assert path.is_file()
@@ -50,7 +51,7 @@ def test_urls(tmp_path: Path) -> None:
 def test_urls_without_a_file(url: str, tmp_path: Path) -> None:
     """A database that is no file cannot keep what lands."""
     with pytest.raises(ConfigError, match="sqlite:///"):
-        make_sink(url, None, DELIVERY, base=tmp_path)
+        make_sink(Database(url), DELIVERY, base=tmp_path)
 
 
 def test_a_commit_is_durable(target: SqliteBackend) -> None:
@@ -196,7 +197,7 @@ def test_a_file_that_is_no_database(target: SqliteBackend) -> None:
 
 def test_a_folder_that_is_missing(tmp_path: Path) -> None:
     """A missing folder pauses the stream with what to check."""
-    sink = make_sink("sqlite:///no/x.db", None, DELIVERY, base=tmp_path)
+    sink = make_sink(Database("sqlite:///no/x.db"), DELIVERY, base=tmp_path)
     with pytest.raises(SinkMisconfigured, match="folder"):
         sink.open()
 

@@ -12,6 +12,7 @@ from api2db.app.config import json_schema, load
 from api2db.core.errors import ConfigError
 from api2db.ingest.auth import OAuth2
 from api2db.ingest.pages import Pages
+from api2db.sink.target import Database, Folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,7 +93,7 @@ def test_example(tmp_path: Path) -> None:
     assert (orders.timeout, orders.max_bytes, orders.max_pages) == (30.0, 256_000_000, 100_000)
     assert (orders.retries, orders.quota, orders.max_age) == (5, 10_000_000_000, 900.0)
     assert (orders.columns, orders.schema, orders.jitter) == (None, "evolve", 0.0)
-    assert config.streams["pg"].url == ENV["PG_DSN"]
+    assert config.streams["pg"] == Database(ENV["PG_DSN"])
     assert (config.folder, config.store) == (tmp_path, tmp_path / "STORE")
     assert (config.status.host, config.status.port, config.grace) == ("127.0.0.1", 8282, 25.0)
 
@@ -124,7 +125,7 @@ def test_table_is_the_collector(tmp_path: Path) -> None:
 def test_paths_start_at_the_file(tmp_path: Path) -> None:
     """Relative paths start at the folder of the file, absolute ones stay."""
     config = read(tmp_path, SMALL % "store: /var/x")
-    assert config.streams["files"].local == tmp_path / "out"
+    assert config.streams["files"] == Folder(tmp_path / "out")
     assert str(config.store) == "/var/x"
 
 
@@ -507,11 +508,52 @@ def test_target_url(tmp_path: Path, streams: str, said: str) -> None:
     assert mistakes(tmp_path, text) == [f"config.yaml:2: streams.lite.url: {said}"]
 
 
+AUTH = """\
+streams: { db: { dialect: mariadb, auth: AUTH/sql.json, db: shop } }
+collectors:
+  c: { every: 1, get: https://h/x, to: { db: {} } }
+"""
+
+
+def test_credentials_in_a_file(tmp_path: Path) -> None:
+    """Host, name and password may lie in AUTH/; the password is a secret."""
+    file = tmp_path / "AUTH" / "sql.json"
+    file.parent.mkdir()
+    file.touch(mode=0o600)
+    file.write_text('{"username": "me", "password": "p@ss/w", "host": "db.acme", "port": 3307}')
+    config = read(tmp_path, AUTH)
+    assert config.streams["db"] == Database("mariadb://me:p%40ss%2Fw@db.acme:3307/shop")
+    assert "p@ss/w" in config.secrets
+
+
+def test_credentials_that_cannot_be_used(tmp_path: Path) -> None:
+    """What is wrong with a file of AUTH/ stands at the line of its stream."""
+    assert mistakes(tmp_path, AUTH) == [
+        "config.yaml:1: streams.db: AUTH/sql.json: there is no such file; "
+        "copy its template from AUTH/, and fill it in"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("dialect: mysql, auth: AUTH/sql.json", "'dialect' needs 'db'"),
+        ("dialect: mysql, db: shop", "'dialect' needs 'auth'"),
+        ("url: sqlite:///x.db, auth: AUTH/sql.json", "'auth' needs 'dialect'"),
+    ],
+)
+def test_half_of_the_credentials(keys: str, said: str, tmp_path: Path) -> None:
+    """`dialect`, `auth` and `db` go together."""
+    text = SMALL.replace("url: sqlite:///x.db", keys) % ""
+    assert mistakes(tmp_path, text) == [f"config.yaml:2: streams.lite: {said}"]
+
+
 def test_neither_nor(tmp_path: Path) -> None:
     """A stream is a URL or a folder, not both and not nothing."""
     text = SMALL.replace("{ local: out }", "{}") % ""
     assert mistakes(tmp_path, text) == [
-        "config.yaml:3: streams.files: give either 'url' or 'local'"
+        "config.yaml:3: streams.files: "
+        "give one of 'url', 'local', and 'dialect' with 'auth' and 'db'"
     ]
     text = SMALL.replace("sqlite:///x.db", "sqlite:///x.db, mode: replace") % ""
     assert mistakes(tmp_path, text) == [

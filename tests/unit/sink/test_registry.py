@@ -11,6 +11,7 @@ import pytest
 from api2db.core.errors import ConfigError
 from api2db.sink.base import Delivery
 from api2db.sink.registry import make_sink
+from api2db.sink.target import Database, Folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,18 +34,18 @@ DELIVERY = Delivery("0" * 32, "c", "pg", "t")
 )
 def test_a_scheme_names_the_sink(url: str, name: str, tmp_path: Path) -> None:
     """Making a sink connects to nothing."""
-    assert make_sink(url, None, DELIVERY, base=tmp_path).name.endswith(name)
+    assert make_sink(Database(url), DELIVERY, base=tmp_path).name.endswith(name)
 
 
 def test_a_folder_is_for_files(tmp_path: Path) -> None:
     """A stream with `local` writes files."""
-    assert make_sink(None, tmp_path, DELIVERY, base=tmp_path).name == "local"
+    assert make_sink(Folder(tmp_path), DELIVERY, base=tmp_path).name == "local"
 
 
 def test_an_unknown_scheme(tmp_path: Path) -> None:
     """The error names what there is, and shows no password."""
     with pytest.raises(ConfigError, match="postgresql, sqlite") as caught:
-        make_sink("oracle://me:s3cret@h/d", None, DELIVERY, base=tmp_path)
+        make_sink(Database("oracle://me:s3cret@h/d"), DELIVERY, base=tmp_path)
     assert "s3cret" not in str(caught.value)
 
 
@@ -52,7 +53,7 @@ def test_a_table_name_that_the_target_would_cut_off(tmp_path: Path) -> None:
     """A name of more than 63 bytes is a mistake of the configuration."""
     delivery = Delivery("0" * 32, "c", "pg", "t" * 64)
     with pytest.raises(ConfigError, match="63"):
-        make_sink("postgresql://h/d", None, delivery, base=tmp_path)
+        make_sink(Database("postgresql://h/d"), delivery, base=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_a_table_name_that_the_target_would_cut_off(tmp_path: Path) -> None:
 def test_a_url_of_mysql_that_cannot_be_used(url: str, said: str, tmp_path: Path) -> None:
     """What is wrong with it is said at once, and shows no password."""
     with pytest.raises(ConfigError, match=said) as caught:
-        make_sink(url, None, DELIVERY, base=tmp_path)
+        make_sink(Database(url), DELIVERY, base=tmp_path)
     assert "s3cret" not in str(caught.value)
 
 
@@ -76,7 +77,7 @@ def test_a_table_name_that_mysql_cannot_have(table: str, tmp_path: Path) -> None
     """It is a mistake of the configuration."""
     delivery = Delivery("0" * 32, "c", "my", table)
     with pytest.raises(ConfigError, match="cannot be the name of a table"):
-        make_sink("mysql://h/d", None, delivery, base=tmp_path)
+        make_sink(Database("mysql://h/d"), delivery, base=tmp_path)
 
 
 def test_a_missing_driver_says_what_to_install() -> None:
@@ -86,7 +87,8 @@ def test_a_missing_driver_says_what_to_install() -> None:
         "from pathlib import Path\n"
         "from api2db.sink.base import Delivery\n"
         "from api2db.sink.registry import make_sink\n"
-        "make_sink('postgresql://h/d', None, Delivery('0' * 32, 'c', 's', 't'), base=Path())"
+        "from api2db.sink.target import Database\n"
+        "make_sink(Database('postgresql://h/d'), Delivery('0' * 32, 'c', 's', 't'), base=Path())"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 1
@@ -101,7 +103,8 @@ def test_a_missing_module_of_ours_is_no_missing_driver(internal: str) -> None:
         "from pathlib import Path\n"
         "from api2db.sink.base import Delivery\n"
         "from api2db.sink.registry import make_sink\n"
-        "make_sink('postgresql://h/d', None, Delivery('0' * 32, 'c', 's', 't'), base=Path())"
+        "from api2db.sink.target import Database\n"
+        "make_sink(Database('postgresql://h/d'), Delivery('0' * 32, 'c', 's', 't'), base=Path())"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 1
@@ -116,7 +119,8 @@ def test_no_driver_is_imported_until_it_is_needed() -> None:
         "from pathlib import Path\n"
         "from api2db.sink.base import Delivery\n"
         "from api2db.sink.registry import make_sink\n"
-        "make_sink('sqlite:///x.db', None, Delivery('0' * 32, 'c', 's', 't'), base=Path())\n"
+        "from api2db.sink.target import Database\n"
+        "make_sink(Database('sqlite:///x.db'), Delivery('0' * 32, 'c', 's', 't'), base=Path())\n"
         "assert not {'psycopg', 'duckdb', 'pymysql', 'pandas'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

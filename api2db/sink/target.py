@@ -1,0 +1,46 @@
+"""What a stream leads to: a database or a folder, with what it takes to get in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A database with a SQLAlchemy URL; a relative path in it begins at the sink's *base*."""
+
+    url: str = field(repr=False)
+
+    @staticmethod
+    def of(
+        dialect: str, db: str, *, host: str, username: str, password: str, port: str = ""
+    ) -> Database:
+        """Return the database of these parts, whatever characters they have."""
+        user = f"{quote(username, safe='')}:{quote(password, safe='')}"
+        if ":" in host and not host.startswith("[") and host.count(":") > 1:
+            host = f"[{host}]"  # an IPv6 address
+        where = f"{host}:{port}" if port else host
+        return Database(f"{dialect}://{user}@{where}/{quote(db, safe='')}")
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """
+    A folder of files.
+
+    Attributes:
+        fmt: ``parquet``, ``json``, ``csv`` or ``pickle``.
+        mode: What a file holds: a batch (``shard``), all (``update``), the last poll (``replace``).
+    """
+
+    path: Path
+    fmt: str = "parquet"
+    mode: str = "shard"
+
+
+Target = Database | Folder
