@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from api2db.core.ids import Timestamps
     from api2db.files.layout import Layout
     from api2db.sink.base import Sink
-    from api2db.store.store import Store
+    from api2db.store.composition import Composition
     from api2db.stream.watchdog import Watchdog
 
 #: Where the dead letters of the form lie, beside those of the streams.
@@ -56,7 +56,7 @@ class Line:
     workers: dict[str, Worker]
     dead: dict[str, int]
     orphans: dict[str, int]
-    store: Store | None = None
+    store: Composition | None = None
 
 
 def make_line(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from api2db.core.clock import Clock
     from api2db.ingest.source import Source
     from api2db.spool.spool import Spool
-    from api2db.store.store import Store
+    from api2db.store.composition import Composition
 
 
 def make_source(collector: CollectorConfig, *, clock: Clock, stop: threading.Event) -> Source:
@@ -62,13 +62,13 @@ def make_store(
     landed: Callable[[], bool],
     clock: Clock,
     stop: threading.Event,
-) -> Store:
+) -> Composition:
     """Return the source of a store; its folder is not looked at yet."""
+    from api2db.store.composition import Composition
     from api2db.store.folder import Folder
     from api2db.store.intents import Intents
-    from api2db.store.store import Store
 
-    return Store(
+    return Composition(
         collector.name,
         Folder(shards.path, shards.fmt, clock),
         Intents(intents),

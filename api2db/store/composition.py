@@ -1,5 +1,5 @@
 """
-A store: a source whose rows are the shards of a folder, composed.
+A store at work: a source whose rows are the shards of a folder, composed.
 
 A store is run like a collector: on its schedule, through a durable log, by one worker per
 stream. What makes it a store is that shards are taken once, and put away once they have landed:
@@ -51,7 +51,7 @@ ROWS, BYTES, SHARDS = 50_000, 32 * 2**20, 2_000
 _TYPED = frozenset({"parquet", "pickle"})
 
 
-class Store(FunctionSource):
+class Composition(FunctionSource):
     """
     The source of one store. `parts` and `retire` are never called at the same time.
 
