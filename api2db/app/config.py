@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -72,7 +73,18 @@ def load(path: Path, env: Mapping[str, str]) -> Config:
     if problems or model is None:
         lines = (f"{path}:{line}: {text}" for line, text in sorted(set(problems)))
         raise ConfigError(without("\n".join(lines), interpolation.secrets))
-    return _settings(model, targets, path, folder, interpolation.secrets)
+    return _placed(_settings(model, targets, path, folder, interpolation.secrets), document)
+
+
+def _placed(config: Config, document: Document) -> Config:
+    """Return *config* with the place of each collector's source, as errors say it."""
+    collectors = {}
+    for name, collector in config.collectors.items():
+        kind = next(kind for kind in FOREIGN if getattr(collector, kind) is not None)
+        line = document.line(("collectors", name, kind))
+        place = f"{config.path}:{line}: collectors.{name}.{kind}"
+        collectors[name] = replace(collector, place=place)
+    return replace(config, collectors=collectors)
 
 
 def json_schema() -> dict[str, Any]:

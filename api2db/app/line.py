@@ -117,7 +117,7 @@ def make_line(
             clock=clock,
             stop=stop,
         )
-    source = store or make_source(collector, clock=clock, stop=stop)
+    source = store or make_source(collector, layout, clock=clock, stop=stop)
     poller = Poller(
         name,
         source=source,

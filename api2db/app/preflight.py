@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from api2db.app.source import make_source
 from api2db.core.clock import SystemClock
 from api2db.core.errors import ConfigError
+from api2db.files.layout import Layout
 
 if TYPE_CHECKING:
-    from api2db.app.settings import Config
+    from api2db.app.settings import CollectorConfig, Config
 
 
 def preflight(config: Config) -> None:
@@ -21,13 +22,29 @@ def preflight(config: Config) -> None:
         ConfigError: One line per collector whose function, or driver, cannot be had.
     """
     problems = []
-    for name, collector in config.collectors.items():
+    for collector in config.collectors.values():
         try:
-            if collector.get is None:
-                source = make_source(collector, clock=SystemClock(), stop=threading.Event())
-                source.prepare()
-                source.close()
+            ready(config, collector)
         except ConfigError as exc:
-            problems.append(f"{config.path}: collectors.{name}: {exc}")
+            problems.append(str(exc))
     if problems:
         raise ConfigError("\n".join(problems))
+
+
+def ready(config: Config, collector: CollectorConfig) -> None:
+    """
+    Do the same for one collector.
+
+    Raises:
+        ConfigError: Begins with the line of the configuration that names the source.
+    """
+    if collector.get is not None:
+        return
+    try:
+        source = make_source(
+            collector, Layout(config.store), clock=SystemClock(), stop=threading.Event()
+        )
+        source.prepare()
+        source.close()
+    except ConfigError as exc:
+        raise ConfigError(f"{collector.place}: {exc}") from exc

@@ -98,7 +98,8 @@ class CollectorConfig:
     """
     A source and where its rows go. Durations are seconds, sizes bytes.
 
-    One of *get*, *python*, *sql* and, for a store, *shards* is set.
+    One of *get*, *python*, *sql* and, for a store, *shards* is set. *place* is where errors say
+    that the source is written: file, line and key.
     """
 
     name: str
@@ -124,6 +125,7 @@ class CollectorConfig:
     quota: int = 10 * 10**9
     max_age: float = 900.0
     jitter: float = 0.0
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,16 +18,22 @@ if TYPE_CHECKING:
 
     from api2db.app.settings import CollectorConfig, DatabaseConfig, FolderConfig
     from api2db.core.clock import Clock
+    from api2db.files.layout import Layout
     from api2db.ingest.source import Source
     from api2db.spool.spool import Spool
     from api2db.store.composition import Composition
 
 
-def make_source(collector: CollectorConfig, *, clock: Clock, stop: threading.Event) -> Source:
+def make_source(
+    collector: CollectorConfig, layout: Layout, *, clock: Clock, stop: threading.Event
+) -> Source:
     """
     Return the source of a collector; nothing is asked yet, no user code runs.
 
     Each kind of source is imported where it is needed: all of them take time to load.
+
+    Args:
+        layout: Of the STORE, in which credentials that change are kept.
     """
     if collector.python is not None:
         from api2db.ingest.function import FunctionSource
@@ -48,6 +54,7 @@ def make_source(collector: CollectorConfig, *, clock: Clock, stop: threading.Eve
         timeout=collector.timeout,
         max_bytes=collector.max_bytes,
         retries=collector.retries,
+        tokens=layout.tokens,
         clock=clock,
         stop=stop,
     )

@@ -23,6 +23,7 @@ class Layout:
         self.store = store
         self.lock = store / "LOCK"
         self.status = store / "status.json"
+        self.tokens = store / "tokens"
 
     def spool(self, collector: str) -> Path:
         """Return the folder of a collector's durable queue."""

@@ -18,6 +18,7 @@ from api2db.ingest.transport import Transport
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from api2db.core.clock import Clock
     from api2db.ingest.direct import Exchange
@@ -42,6 +43,7 @@ class Client:
         params: The parameters that requests have, for those that are secrets.
         timeout: For one exchange in all, from the name's look-up to the last byte, in
             seconds; a token that must be fetched has as much again.
+        tokens: The folder of refresh tokens that a server replaced.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Client:
         auth: Auth | OAuth2 | None,
         timeout: float,
         clock: Clock,
+        tokens: Path | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         self._home = home
@@ -64,7 +67,7 @@ class Client:
         self._cookies = httpx2.Cookies()
         self._tokens = None
         if isinstance(auth, OAuth2):
-            self._tokens = Tokens(auth, post=self._post, clock=clock)
+            self._tokens = Tokens(auth, post=self._post, clock=clock, folder=tokens)
         texts = {name: value for name, value in params.items() if isinstance(value, str)}
         self._secrets = secret_params({**dict(home.params), **texts})
         self._secrets |= {value for _, value in (self._auth.params if self._auth else ())}

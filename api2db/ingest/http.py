@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import ssl
     import threading
     from collections.abc import Mapping
+    from pathlib import Path
 
     from api2db.core.clock import Clock
     from api2db.ingest.direct import Exchange
@@ -52,6 +53,7 @@ class HttpSource(Source):
         max_bytes: Cap on a body after decompression.
         retries: Tries after the first, per page.
         stop: Ends every wait.
+        tokens: Folder in which refresh tokens are kept that a server replaced; None: in memory.
 
     Raises:
         ConfigError: The URL, a header, a parameter or the credential cannot be sent.
@@ -72,6 +74,7 @@ class HttpSource(Source):
         max_bytes: int = 256 * 10**6,
         retries: int = 5,
         backoff: Backoff | None = None,
+        tokens: Path | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         home = _parsed(url)
@@ -102,6 +105,7 @@ class HttpSource(Source):
             auth=auth,
             timeout=timeout,
             clock=clock,
+            tokens=tokens,
             ssl_context=ssl_context,
         )
 

@@ -11,11 +11,13 @@ from urllib.parse import quote_plus, urlencode
 import httpx2
 
 from api2db.core.errors import RequestRefused
-from api2db.ingest.auth import basic, fault_of_value
+from api2db.ingest.auth import basic, fault_of_text, fault_of_value
 from api2db.ingest.httperrors import shown
+from api2db.ingest.refresh import RefreshToken
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from api2db.core.clock import Clock
     from api2db.ingest.auth import OAuth2
@@ -48,15 +50,20 @@ class Tokens:
     The access token of one source; used by one thread at a time.
 
     A token is kept until shortly before its end, or until `forget`. A server that gives a new
-    refresh token with it is asked with that one from then on, as long as the process lives.
+    refresh token with it is asked with that one from then on, after a restart, too.
+
+    Args:
+        folder: Where `RefreshToken` keeps them; None: in memory.
     """
 
-    def __init__(self, settings: OAuth2, *, post: Post, clock: Clock) -> None:
+    def __init__(
+        self, settings: OAuth2, *, post: Post, clock: Clock, folder: Path | None = None
+    ) -> None:
         self._settings = settings
         self._url = httpx2.URL(settings.token_url)
         self._post = post
         self._clock = clock
-        self._refresh = settings.refresh_token
+        self._refresh = RefreshToken(settings, folder)
         self._token = ""
         self._ends = float("-inf")
         self._in_body = not settings.client_secret
@@ -71,11 +78,12 @@ class Tokens:
         Return the header that carries a valid access token; ask for one if there is none.
 
         Raises:
-            SourceUnavailable: The token server does not answer.
+            SourceUnavailable: The token server does not answer, or it is not our turn.
             RequestRefused: It refuses, as 401, or what it gives is no token.
         """
         if not self.valid:
-            self._renew()
+            with self._refresh.turn():
+                self._renew()
         return {"Authorization": f"Bearer {self._token}"}
 
     def forget(self) -> None:
@@ -97,8 +105,8 @@ class Tokens:
     def _ask(self) -> tuple[httpx2.Response, bytes]:
         settings = self._settings
         form = {"grant_type": "client_credentials"}
-        if self._refresh:
-            form = {"grant_type": "refresh_token", "refresh_token": self._refresh}
+        if self._refresh.value:
+            form = {"grant_type": "refresh_token", "refresh_token": self._refresh.value}
         if settings.scope:
             form["scope"] = settings.scope
         headers = {
@@ -123,13 +131,12 @@ class Tokens:
         life = _seconds(answer.get("expires_in"))
         self._token = token
         self._ends = self._clock.monotonic() + life - min(MARGIN, life / 10)
-        refresh = answer.get("refresh_token")
-        if self._refresh and isinstance(refresh, str) and refresh:
-            self._refresh = refresh
+        if self._refresh.value:
+            self._refresh.replace(_text(answer.get("refresh_token")) or self._refresh.value)
 
     def _refused(self, reason: str, question: str) -> RequestRefused:
         """As 401: whatever the server says, it is the credential that does not work."""
-        names = "refresh_token, client_id" if self._refresh else "client_id"
+        names = "refresh_token, client_id" if self._refresh.value else "client_id"
         return RequestRefused(
             f"{shown(self._url)}: the token server refuses: {reason}",
             status=401,
@@ -153,6 +160,11 @@ def _code(body: bytes) -> str:
     """Return the error code in *body*, "" if there is none."""
     code = _mapping(body).get("error")
     return code if isinstance(code, str) and _CODE.fullmatch(code) else ""
+
+
+def _text(token: object) -> str:
+    """Return a token that can be sent, "" if it is none."""
+    return token if isinstance(token, str) and fault_of_text(token) is None else ""
 
 
 def _seconds(life: object) -> float:

@@ -50,7 +50,7 @@ def _connect(config: Config) -> Iterator[tuple[str, str]]:
     log.configure(config.secrets, level="ERROR")
     for name, collector in config.lines.items():
         if collector.shards is None:
-            yield f"collector {name}", _why(lambda c=collector: _ask(c))  # type: ignore[misc]
+            yield f"collector {name}", _why(lambda c=collector: _ask(config, c))  # type: ignore[misc]
         for stream in collector.to:
             yield (
                 f"stream {stream} for {name}",
@@ -68,14 +68,17 @@ def _why(attempt: Callable[[], None]) -> str:
     return ""
 
 
-def _ask(collector: object) -> None:
+def _ask(config: Config, collector: object) -> None:
     from api2db.app.settings import CollectorConfig
     from api2db.app.source import make_since, make_source
     from api2db.core.clock import SystemClock
+    from api2db.files.layout import Layout
     from api2db.ingest import watermark
 
     assert isinstance(collector, CollectorConfig)
-    source = make_source(collector, clock=SystemClock(), stop=threading.Event())
+    source = make_source(
+        collector, Layout(config.store), clock=SystemClock(), stop=threading.Event()
+    )
     try:
         since = make_since(collector)
         source.send(source.first(watermark.text(since.initial if since else None))).read()

@@ -12,10 +12,12 @@ import click
 from api2db.app import log
 from api2db.app.config import load
 from api2db.app.line import make_target
+from api2db.app.preflight import ready
 from api2db.app.source import make_form, make_since, make_source
 from api2db.core.clock import SystemClock
 from api2db.core.errors import ConfigError
 from api2db.core.types import name_of
+from api2db.files.layout import Layout
 from api2db.ingest import watermark
 from api2db.ingest.checkpoint import Checkpoint
 from api2db.sink.local import LocalSink
@@ -39,7 +41,8 @@ def preview(path: Path, name: str, *, as_json: bool) -> int:
     if collector is None:
         known = ", ".join(config.collectors)
         raise ConfigError(f"{path}: there is no collector {name!r}", hint=f"there are: {known}")
-    built = _fetch(collector)
+    ready(config, collector)
+    built = _fetch(collector, Layout(config.store))
     tables = {}
     for stream in collector.to:
         sink = make_target(config, collector, stream, spool="preview")
@@ -55,8 +58,8 @@ def preview(path: Path, name: str, *, as_json: bool) -> int:
     return 0
 
 
-def _fetch(collector: CollectorConfig) -> Built:
-    source = make_source(collector, clock=SystemClock(), stop=threading.Event())
+def _fetch(collector: CollectorConfig, layout: Layout) -> Built:
+    source = make_source(collector, layout, clock=SystemClock(), stop=threading.Event())
     since = make_since(collector)
     try:
         first = source.first(watermark.text(since.initial if since else None))

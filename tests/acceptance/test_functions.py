@@ -99,7 +99,11 @@ def test_a_broken_module_is_exit_2_with_its_line(tmp_path: Path) -> None:
     for command in (["check"], ["run", "--once"], ["preview", "plain"]):
         done = project.command(*command)
         assert done.returncode == 2
-        assert "collectors/numbers_.py:1: ModuleNotFoundError" in done.stderr
+        said = "collectors/numbers_.py:1: ModuleNotFoundError: No module named 'nosuch'"
+        assert f"config.yaml:5: collectors.plain.python: {said}" in done.stderr
+        assert (f"config.yaml:6: collectors.marked.python: {said}" in done.stderr) == (
+            command[0] != "preview"
+        )
     assert not (tmp_path / "STORE" / "spool").exists()
     assert project.command("status").returncode in (0, 1)
 
