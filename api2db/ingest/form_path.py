@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import jmespath
@@ -10,7 +11,7 @@ from jmespath import exceptions
 from api2db.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 #: A key of an object, or an index of an array.
 Step: TypeAlias = str | int
@@ -92,6 +93,17 @@ class Path:
             return self._compiled.search(value)
         except exceptions.JMESPathError as exc:
             raise ValueError(" ".join(str(exc).split())) from exc
+
+
+def lookup(lam: Callable[[Any], Any] | str) -> Callable[[Any], Any]:
+    """Return a function that finds what *lam*, a function itself or a JMESPath, stands for."""
+    return compiled(lam).search if isinstance(lam, str) else lam
+
+
+@lru_cache(maxsize=1024)
+def compiled(text: str) -> Path:
+    """Return `Path` of *text*, made once; raises as it does."""
+    return Path(text)
 
 
 def walk(value: Any, steps: Steps) -> Any:
