@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from api2db.core.errors import ConfigError
-from api2db.sink.target import Folder
+from api2db.sink.target import Bigquery, Folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +39,9 @@ def make_sink(target: Target, delivery: Delivery, *, base: Path) -> Sink:
         from api2db.sink.local import local_sink
 
         return local_sink(target.path, delivery, target.fmt, target.mode)
+    if isinstance(target, Bigquery):
+        made: Sink = _load("bigquery", "BigquerySink", "bigquery", delivery)(target, delivery)
+        return made
     return _database(target.url, delivery, base)
 
 

@@ -1,4 +1,4 @@
-"""What a stream leads to: a database or a folder, with what it takes to get in."""
+"""What a stream leads to: a database, a folder or a service, with what it takes to get in."""
 
 from __future__ import annotations
 
@@ -43,4 +43,27 @@ class Folder:
     mode: str = "shard"
 
 
-Target = Database | Folder
+@dataclass(frozen=True, slots=True)
+class Bigquery:
+    """
+    A dataset of BigQuery.
+
+    Attributes:
+        auth: The service account's JSON file, read at each connection; None takes the
+            credentials of the machine, and none at all with *endpoint*.
+        endpoint: URL of an emulator, in place of Google's own.
+        write_endpoint: ``host:port`` of its Storage Write API.
+        latency: Least seconds between two loads of a table. Below a minute rows go through
+            the Storage Write API, for a table takes 1,500 load jobs a day.
+    """
+
+    project: str
+    dataset: str
+    location: str = "US"
+    auth: Path | None = None
+    endpoint: str | None = None
+    write_endpoint: str | None = None
+    latency: float = 60.0
+
+
+Target = Database | Folder | Bigquery
