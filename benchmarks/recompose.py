@@ -61,9 +61,7 @@ def fill(spill: Spill, shards: int, rows: int) -> None:
         spill.put(Batch(new_id(), n + 1, n + 1, page(n * rows, rows), "poll"))
 
 
-def drain(
-    folder: Path, spool: Spool, spill: Spill, dsn: str, table: str
-) -> tuple[float, float]:
+def drain(folder: Path, spool: Spool, spill: Spill, dsn: str, table: str) -> tuple[float, float]:
     """Let a worker deliver the shards; return the seconds, and those of our processor time."""
     watchdog = Watchdog()
     delivery = Delivery(spool.id, "bench", "pg", table)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING
 
@@ -83,3 +85,34 @@ def sync_folder(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def move(old: Path, new: Path) -> None:
+    """
+    Move a file, to another file system too; durable at the new place first.
+
+    A file that has the new name already stays: this one gets a number.
+
+    Raises:
+        OSError: It is still at the old place.
+    """
+    make_folder(new.parent)
+    free = free_name(new)
+    try:
+        old.rename(free)
+    except OSError as exc:
+        if exc.errno != errno.EXDEV:
+            raise
+        with atomic_write(free) as file, old.open("rb") as source:
+            shutil.copyfileobj(source, file)
+        old.unlink()
+    sync_folder(free.parent)
+
+
+def free_name(path: Path) -> Path:
+    """Return *path*, with a number before its suffix if something has that name."""
+    number, free = 1, path
+    while free.exists():
+        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
+        number += 1
+    return free

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Every format; also how its files' names end.
 FORMATS = ("parquet", "json", "csv", "pickle")
+#: What is added to the name of a file that cannot be read.
+UNREADABLE = ".unreadable"
 #: Formats whose files take more rows at their end without being read.
 TEXTUAL = frozenset({"json", "csv"})
 

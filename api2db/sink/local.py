@@ -176,11 +176,11 @@ class ShardSink(LocalSink):
 
 
 class FileSink(LocalSink):
-    """One file for all batches, ``<folder>/<table>.<fmt>``."""
+    """One file for all batches, ``<folder>/<table>.<fmt>``, or *named* by the table alone."""
 
-    def __init__(self, folder: Path, delivery: Delivery, fmt: str) -> None:
+    def __init__(self, folder: Path, delivery: Delivery, fmt: str, *, named: bool = False) -> None:
         super().__init__(folder, delivery, fmt)
-        self.file = folder / f"{delivery.table}.{fmt}"
+        self.file = folder / (delivery.table if named else f"{delivery.table}.{fmt}")
 
     @property
     def place(self) -> str:
@@ -188,7 +188,9 @@ class FileSink(LocalSink):
         return str(self.file)
 
 
-def local_sink(folder: Path, delivery: Delivery, fmt: str, mode: str) -> LocalSink:
+def local_sink(
+    folder: Path, delivery: Delivery, fmt: str, mode: str, *, named: bool = False
+) -> LocalSink:
     """
     Return the sink of a mode, not opened.
 
@@ -198,7 +200,9 @@ def local_sink(folder: Path, delivery: Delivery, fmt: str, mode: str) -> LocalSi
     from api2db.sink.localreplace import ReplaceSink
     from api2db.sink.localupdate import UpdateSink
 
-    for kind in (ShardSink, UpdateSink, ReplaceSink):
-        if kind.mode == mode and fmt in codec.FORMATS:
-            return kind(folder, delivery, fmt)
+    if fmt in codec.FORMATS and mode == ShardSink.mode:
+        return ShardSink(folder, delivery, fmt)
+    for kind in (UpdateSink, ReplaceSink):
+        if fmt in codec.FORMATS and kind.mode == mode:
+            return kind(folder, delivery, fmt, named=named)
     raise ConfigError(f"streams.{delivery.stream}: no mode {mode!r} of format {fmt!r}")

@@ -38,7 +38,7 @@ def make_sink(target: Target, delivery: Delivery, *, base: Path) -> Sink:
     if isinstance(target, Folder):
         from api2db.sink.local import local_sink
 
-        return local_sink(target.path, delivery, target.fmt, target.mode)
+        return local_sink(target.path, delivery, target.fmt, target.mode, named=target.named)
     if isinstance(target, Bigquery):
         made: Sink = _load("bigquery", "BigquerySink", "bigquery", delivery)(target, delivery)
         return made

@@ -36,11 +36,13 @@ class Folder:
     Attributes:
         fmt: ``parquet``, ``json``, ``csv`` or ``pickle``.
         mode: What a file holds: a batch (``shard``), all (``update``), the last poll (``replace``).
+        named: Whether the table is the whole name of a file, its suffix too.
     """
 
     path: Path
     fmt: str = "parquet"
     mode: str = "shard"
+    named: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,22 @@
-"""Recomposition: the shards of a folder, ours or anybody's, as rows for other targets."""
+"""Stores: shards of a folder, composed into large batches, loaded once."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+TYPE_CHECKING = False  # type checkers take it for true; importing it would load `typing`
+if TYPE_CHECKING:
+    from api2db.store.store import Store
+    from api2db.store.store2local import Store2Local
+    from api2db.store.store2sql import Store2Sql
+
+#: Name -> its module; imported when it is asked for.
+_MODULES = {"Store": "store", "Store2Local": "store2local", "Store2Sql": "store2sql"}
+
+__all__ = ["Store", "Store2Local", "Store2Sql"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

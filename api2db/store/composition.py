@@ -27,11 +27,10 @@ from api2db.core import types
 from api2db.core.errors import ConfigError, SourceUnavailable
 from api2db.core.faults import crash_point
 from api2db.files import codec
-from api2db.files.atomic import atomic_write
+from api2db.files.atomic import atomic_write, move
 from api2db.ingest.chunk import Chunk
 from api2db.ingest.form import Form
 from api2db.ingest.function import Checkpoint, FunctionSource, Part
-from api2db.store.folder import Folder, move
 
 if TYPE_CHECKING:
     import threading
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 
     from api2db.core.clock import Clock
     from api2db.ingest.watermark import Value
-    from api2db.store.folder import Shard
+    from api2db.store.folder import Folder, Shard
     from api2db.store.intents import Intent, Intents
 
 logger = logging.getLogger(__name__)

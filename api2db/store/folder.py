@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import logging
-import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
 from api2db.core.errors import FileUnreadable, FormError
 from api2db.files import codec
-from api2db.files.atomic import atomic_write, make_folder, sync_folder
+from api2db.files.atomic import move, sync_folder
 from api2db.ingest.chunk import Chunk
 from api2db.ingest.native import chunks
 
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Appended to the name of a file that cannot be read.
-UNREADABLE = ".unreadable"
 #: A file that was changed so many seconds ago or less may still be written to, and is looked at
 #: again after `LOOK` seconds.
 YOUNG, LOOK = 2.0, 0.25
@@ -53,7 +49,7 @@ class Folder:
         self.path = path
         self.fmt = fmt
         self._clock = clock
-        self.unreadable = sum(1 for _ in path.glob(f"*{UNREADABLE}")) if path.is_dir() else 0
+        self.unreadable = sum(1 for _ in path.glob(f"*{codec.UNREADABLE}")) if path.is_dir() else 0
 
     def shards(self, stop: threading.Event) -> list[Shard]:
         """
@@ -115,7 +111,7 @@ class Folder:
 
     def _set_aside(self, shard: Shard, exc: Exception) -> None:
         path = self.path / shard.name
-        path.rename(path.with_name(path.name + UNREADABLE))
+        path.rename(path.with_name(path.name + codec.UNREADABLE))
         sync_folder(self.path)
         self.unreadable += 1
         logger.error("shard_unreadable", extra={"path": str(path), "error": str(exc)})
@@ -139,28 +135,3 @@ class Folder:
         """Make what `retire` did durable."""
         if self.path.is_dir():
             sync_folder(self.path)
-
-
-def move(old: Path, new: Path) -> None:
-    """
-    Move a file, to another file system too; durable at the new place first.
-
-    A file that has the new name already stays: this one gets a number.
-
-    Raises:
-        OSError: It is still at the old place.
-    """
-    make_folder(new.parent)
-    number, free = 1, new
-    while free.exists():
-        free = new.with_name(f"{new.stem}-{number}{new.suffix}")
-        number += 1
-    try:
-        old.rename(free)
-    except OSError as exc:
-        if exc.errno != errno.EXDEV:
-            raise
-        with atomic_write(free) as file, old.open("rb") as source:
-            shutil.copyfileobj(source, file)
-        old.unlink()
-    sync_folder(free.parent)

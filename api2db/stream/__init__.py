@@ -1,1 +1,28 @@
-"""From the spool into a sink: the worker thread, retries, dead letters."""
+"""From the spool into a sink: what users declare (Stream2X), and the worker thread."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+TYPE_CHECKING = False  # type checkers take it for true; importing it would load `typing`
+if TYPE_CHECKING:
+    from api2db.stream.file_converter import FileConverter
+    from api2db.stream.stream import Stream
+    from api2db.stream.stream2local import Stream2Local
+    from api2db.stream.stream2sql import Stream2Sql
+
+#: Name -> its module; imported when it is asked for.
+_MODULES = {
+    "FileConverter": "file_converter",
+    "Stream": "stream",
+    "Stream2Local": "stream2local",
+    "Stream2Sql": "stream2sql",
+}
+
+__all__ = ["FileConverter", "Stream", "Stream2Local", "Stream2Sql"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,0 +1,132 @@
+"""One DataFrame into a target, at once: what `stream` does when a user calls it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from api2db.core.backoff import Backoff
+from api2db.core.batch import Batch
+from api2db.core.canon import row_keys
+from api2db.core.clock import SystemClock
+from api2db.core.errors import SinkError
+from api2db.core.ids import Timestamps, new_id
+from api2db.files.dead_letter import DeadLetters
+from api2db.files.layout import Layout
+from api2db.files.shard import Origin
+from api2db.ingest.form import Form
+from api2db.ingest.native import chunks
+from api2db.sink.base import Delivery
+from api2db.sink.registry import make_sink
+from api2db.stream.spill import Spill
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from api2db.core.clock import Clock
+    from api2db.sink.base import Sink
+    from api2db.stream.declaration import Declaration
+
+logger = logging.getLogger(__name__)
+
+#: Names of what is stored directly; they increase in one process.
+_timestamps = Timestamps(SystemClock())
+
+
+def deliver(
+    declared: Declaration,
+    data: Any,
+    retries: int = 5,
+    *,
+    clock: Clock | None = None,
+    backoff: Backoff | None = None,
+) -> bool:
+    """
+    Write a DataFrame into the target of *declared*, once; return whether it is there.
+
+    After *retries* more attempts, with growing waits between them, it lies in
+    ``STORE/upload_failed/<name>/<stream_type>/``. Blocks the caller.
+
+    Raises:
+        ConfigError: The declaration cannot be used.
+        FormError: *data* is no DataFrame.
+        OSError: The target and the disk refused: nothing is kept.
+    """
+    assert declared.target is not None
+    batches = batches_of(declared, data)
+    spool = new_id()
+    delivery = Delivery(
+        spool, declared.name, declared.stream_type, declared.table, replace=declared.replace
+    )
+    sink = make_sink(declared.target, delivery, base=Path.cwd())
+    if not batches or _landed(sink, declared, batches, retries, clock, backoff):
+        return True
+    folder = Layout(Path("STORE")).spilled(declared.name) / declared.stream_type
+    shards = Spill(folder, Origin(spool, declared.name, declared.stream_type))
+    for batch in batches:
+        shards.put(batch)
+    logger.error("upload_failed", extra={"stream": declared.stream_type, "path": str(folder)})
+    return False
+
+
+def batches_of(declared: Declaration, data: Any) -> list[Batch]:
+    """
+    Return the rows of a DataFrame as batches of at most `chunk_size` rows, without duplicates.
+
+    Rows that no column holds become dead letters. Raises as `deliver`.
+    """
+    form = Form(rows=None, columns=None)
+    made: list[Batch] = []
+    for chunk in chunks(data):
+        built = form.parse(chunk).build()
+        at = _timestamps.next()
+        if built.dead:
+            letters = DeadLetters(Layout(Path("STORE")).dead_letter(declared.name, "_rows"))
+            letters.put(str(at), built.dead, stream=declared.stream_type)
+        rows = _distinct(built.rows, declared.drop_duplicates)
+        size = declared.chunk_size or max(1, rows.num_rows)
+        for start in range(0, rows.num_rows, size):
+            made.append(Batch(new_id(), len(made) + 1, _timestamps.next(), rows.slice(start, size)))
+    return made
+
+
+def _distinct(rows: pa.RecordBatch, by: bool | Sequence[str]) -> pa.RecordBatch:
+    """Return the first row of each key: the columns *by*, or all of them."""
+    if by is False:
+        return rows
+    keyed = rows if by is True else rows.select([n for n in rows.schema.names if n in by])
+    firsts = {key: i for i, key in reversed(list(enumerate(row_keys(keyed))))}
+    return rows.take(pa.array(sorted(firsts.values()), pa.int64()))
+
+
+def _landed(
+    sink: Sink,
+    declared: Declaration,
+    batches: Sequence[Batch],
+    retries: int,
+    clock: Clock | None,
+    backoff: Backoff | None,
+) -> bool:
+    """Try `1 + retries` times; batches keep their ids, so that none lands twice."""
+    for attempt in range(1, retries + 2):
+        try:
+            sink.open()
+            if declared.replace:
+                sink.replace(batches)
+            else:
+                sink.write(batches)
+            sink.forget([batch.id for batch in batches])
+        except SinkError as exc:
+            fields = {"stream": declared.stream_type, "attempt": attempt, "error": str(exc)}
+            logger.warning("stream_failed", extra=fields)
+        else:
+            return True
+        finally:
+            sink.close()
+        if attempt <= retries:
+            (clock or SystemClock()).wait(threading.Event(), (backoff or Backoff()).delay(attempt))
+    return False
