@@ -14,6 +14,7 @@ from api2db.app.interpolation import Interpolation
 from api2db.app.mistakes import at, mistakes, references, without
 from api2db.app.model import (
     FOREIGN,
+    BesideModel,
     CollectorModel,
     DefaultsModel,
     RootModel,
@@ -29,6 +30,7 @@ from api2db.app.settings import (
     Destination,
     FolderConfig,
     FunctionConfig,
+    Limits,
     SinceConfig,
     StatusConfig,
 )
@@ -46,9 +48,12 @@ if TYPE_CHECKING:
 COLLECTORS = "collectors"
 
 
-def load(path: Path, env: Mapping[str, str]) -> Config:
+def load(path: Path, env: Mapping[str, str], *, beside: bool = False) -> Config:
     """
     Read, check and resolve the configuration *path*.
+
+    Args:
+        beside: Whether collectors are declared elsewhere, so that there need be none here.
 
     Raises:
         ConfigError: One line per mistake, ``config.yaml:LINE: KEY: what is wrong``.
@@ -66,7 +71,8 @@ def load(path: Path, env: Mapping[str, str]) -> Config:
     else:
         problems += references(value, document)
         try:
-            model = RootModel.model_validate(_inherit(value))
+            shape = BesideModel if beside else RootModel
+            model = shape.model_validate(_inherit(value))
         except ValidationError as exc:
             problems += mistakes(exc, value, document, unset)
     targets = {} if model is None else _targets(model, folder, document, problems)
@@ -177,6 +183,7 @@ def _settings(
         grace=model.defaults.grace,
         secrets=secrets_of(model, put_in, targets.values()),
         stores={name: _store(name, store, folder, model) for name, store in model.stores.items()},
+        limits=Limits(model.defaults.attempts, model.defaults.quota, model.defaults.max_age),
     )
 
 
@@ -187,6 +194,7 @@ def _store(name: str, store: StoreModel, folder: Path, root: RootModel) -> Colle
         folder / store.from_,
         store.fmt,
         drop if isinstance(drop, bool) else tuple(drop),
+        (),
         None if store.keep_shards is None else folder / store.keep_shards,
         None if store.keep_composed is None else folder / store.keep_composed,
     )

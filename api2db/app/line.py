@@ -9,6 +9,7 @@ from api2db.app.poller import Poller
 from api2db.app.schedule import Cron, Interval, Schedule
 from api2db.app.source import make_form, make_since, make_source, make_store, poll_class
 from api2db.files.dead_letter import DeadBodies, DeadLetters
+from api2db.files.layout import Layout
 from api2db.files.shard import Origin
 from api2db.ingest.heldkeys import HeldKeys
 from api2db.sink.base import Delivery
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from api2db.app.settings import CollectorConfig, Config
     from api2db.core.clock import Clock
     from api2db.core.ids import Timestamps
-    from api2db.files.layout import Layout
     from api2db.sink.base import Sink
     from api2db.store.composition import Composition
     from api2db.stream.watchdog import Watchdog
@@ -99,7 +99,7 @@ def make_line(
         make, backlog = (ReplaceWorker, PollBacklog) if to.replace else (Worker, Backlog)
         workers[stream] = make(
             f"{name}/{stream}",
-            backlog=backlog(spool, stream, spill),
+            backlog=backlog(spool, stream, spill, distinct=to.distinct),
             sink=sink,
             dead_letters=letters,
             watchdog=watchdog,
@@ -142,9 +142,17 @@ def make_target(config: Config, collector: CollectorConfig, stream: str, spool: 
     """Return the sink of one stream of a collector, not connected."""
     to = collector.to[stream]
     delivery = Delivery(
-        spool, collector.name, stream, to.table, to.upsert, to.replace, collector.schema
+        spool,
+        collector.name,
+        stream,
+        to.table,
+        to.upsert,
+        to.replace,
+        collector.schema,
+        Layout(config.store).ours(collector.name, stream) if to.must_be_new else None,
+        to.distinct,
     )
-    return make_sink(config.streams[stream], delivery, base=config.folder)
+    return make_sink(config.streams[to.stream], delivery, base=config.folder)
 
 
 def make_schedule(collector: CollectorConfig, clock: Clock) -> Schedule:

@@ -197,6 +197,13 @@ class RootModel(Model):
     status: StatusModel = Field(StatusModel(), description="Status page, metrics, health.")
 
 
+class BesideModel(RootModel):
+    """The whole of a config.yaml beside which collectors are declared in Python."""
+
+    streams: dict[Name, StreamModel] = Field({}, description="Targets, by name.")
+    collectors: dict[Name, CollectorModel] = Field({}, description="APIs, by name.")
+
+
 #: Which model a mapping must fit, by place; ``*`` is any name.
 MODELS: dict[tuple[str, ...], type[Model]] = {
     (): RootModel,

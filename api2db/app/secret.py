@@ -9,6 +9,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
+from api2db.sink.target import Method
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
@@ -58,7 +60,7 @@ def _spellings(secret: str) -> Iterator[str]:
 
 
 def secrets_of(
-    model: RootModel, put_in: Collection[str], targets: Iterable[Target] = ()
+    model: RootModel, put_in: set[str], targets: Iterable[Target] = ()
 ) -> frozenset[str]:
     """
     Return every text of a configuration that must never be shown.
@@ -67,14 +69,8 @@ def secrets_of(
         put_in: What references such as ``${NAME}`` stood for.
         targets: With what was read from files of AUTH/.
     """
-    found, urls = set(put_in), set()
-    known = [model.model_dump(), *map(asdict, targets)]
-    for key, text in _texts(known):
-        if key in _SECRET_KEYS:
-            found.add(text)
-        if "://" in text:
-            urls.add(text)
-            found |= set(_of_url(text))
+    found, urls = _split([model.model_dump()])
+    found |= put_in | secrets_of_targets(targets)
     for collector in model.collectors.values():
         basic = collector.auth and collector.auth.basic
         if basic:
@@ -83,6 +79,25 @@ def secrets_of(
         found |= {str(v) for name, v in collector.headers.items() if _is_secret(name, str(v))}
     # A URL as a whole is no secret, or nobody could be told what cannot be reached.
     return frozenset(text for text in found - urls if len(text) >= LENGTH)
+
+
+def secrets_of_targets(targets: Iterable[Target]) -> frozenset[str]:
+    """Return every text of *targets* that must never be shown."""
+    found, urls = _split([asdict(each) for each in targets if not isinstance(each, Method)])
+    return frozenset(text for text in found - urls if len(text) >= LENGTH)
+
+
+def _split(known: object) -> tuple[set[str], set[str]]:
+    """Return the secrets under *known*, and the URLs, which are none as a whole."""
+    found: set[str] = set()
+    urls: set[str] = set()
+    for key, text in _texts(known):
+        if key in _SECRET_KEYS:
+            found.add(text)
+        if "://" in text:
+            urls.add(text)
+            found |= set(_of_url(text))
+    return found, urls
 
 
 def _texts(value: object, key: str = "") -> Iterator[tuple[str, str]]:

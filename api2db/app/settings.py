@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from api2db.sink.target import Folder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from api2db.ingest.auth import Auth, OAuth2
@@ -28,10 +28,16 @@ class SinceConfig:
 
 @dataclass(frozen=True, slots=True)
 class FunctionConfig:
-    """A Python function: *target* is ``module:name`` in *folder*."""
+    """
+    A Python function: *target* is ``module:name`` in *folder*.
+
+    Attributes:
+        call: The function itself, where it has been imported: that of a `Collector`.
+    """
 
     folder: Path
     target: str
+    call: Callable[[], Iterable[object]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,7 @@ class FolderConfig:
 
     Attributes:
         drop_duplicates: False, True, or the columns that tell rows apart.
+        ignored: With True: columns that do not tell rows apart.
         keep_shards: Where shards go that have landed; None removes them.
         keep_composed: Where compositions go; None keeps none.
     """
@@ -60,6 +67,7 @@ class FolderConfig:
     path: Path
     fmt: str = "parquet"
     drop_duplicates: bool | tuple[str, ...] = False
+    ignored: tuple[str, ...] = ()
     keep_shards: Path | None = None
     keep_composed: Path | None = None
 
@@ -84,6 +92,9 @@ class Destination:
         upsert: The key columns; none means append.
         replace: Whether each poll takes the place of what is there.
         attempts: Before batches are spilled; None never spills.
+        must_be_new: Whether nothing is delivered into a table that was there before.
+        distinct: Whether equal rows of a batch are delivered once; or the columns that tell
+            rows apart: the first of each stays.
     """
 
     stream: str
@@ -91,6 +102,8 @@ class Destination:
     upsert: tuple[str, ...] = ()
     replace: bool = False
     attempts: int | None = None
+    must_be_new: bool = False
+    distinct: bool | tuple[str, ...] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +142,15 @@ class CollectorConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What `defaults` says of delivery, for collectors that are declared in Python."""
+
+    attempts: int | None = 5
+    quota: int = 10 * 10**9
+    max_age: float = 900.0
+
+
+@dataclass(frozen=True, slots=True)
 class StatusConfig:
     """Where the status page listens."""
 
@@ -148,6 +170,8 @@ class Config:
         grace: Longest time that ending may take, in seconds.
         secrets: Texts that must never be shown.
         stores: By name; they run as collectors do.
+        limits: For collectors that are declared in Python.
+        disabled: Names of collectors that are declared with an interval of 0.
     """
 
     path: Path
@@ -159,6 +183,8 @@ class Config:
     grace: float = 25.0
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
     stores: Mapping[str, CollectorConfig] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+    disabled: tuple[str, ...] = ()
 
     @property
     def lines(self) -> dict[str, CollectorConfig]:

@@ -38,7 +38,8 @@ def make_source(
     if collector.python is not None:
         from api2db.ingest.function import FunctionSource
 
-        return FunctionSource(collector.python.folder, collector.python.target, clock=clock)
+        function = collector.python
+        return FunctionSource(function.folder, function.target, clock=clock, call=function.call)
     if collector.sql is not None:
         return _database(collector, collector.sql, clock=clock, stop=stop)
     assert collector.get is not None
@@ -80,6 +81,7 @@ def make_store(
         Folder(shards.path, shards.fmt, clock),
         Intents(intents),
         drop_duplicates=shards.drop_duplicates,
+        ignored=shards.ignored,
         keep_shards=shards.keep_shards,
         keep_composed=shards.keep_composed,
         recorded=lambda: Checkpoint.from_bytes(spool.state).mark,

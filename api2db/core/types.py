@@ -15,6 +15,7 @@ A decimal with another precision is spelled with it: ``decimal(76,38)``.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import pyarrow as pa
@@ -166,6 +167,15 @@ def name_of(type_: pa.DataType) -> str:
         precision, scale = _digits(type_)
         return f"decimal({precision},{scale})"
     return kind
+
+
+def names_of(schema: pa.Schema) -> dict[str, str]:
+    """Return the types of all columns but those of which only the values can tell."""
+    found = {}
+    for field in schema:
+        with suppress(ConfigError):
+            found[field.name] = name_of(field.type)
+    return found
 
 
 def sql_type(type_: pa.DataType, dialect: Dialect) -> str:

@@ -10,8 +10,10 @@ from api2db.core.errors import ConfigError
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: What a collector or a stream may be called: it becomes a folder.
+#: What a collector or a stream of config.yaml may be called: it becomes a folder.
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+#: What one that is declared in Python may be called, too.
+_DECLARED = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}")
 #: Folders beside those of streams; they cannot be names.
 _RESERVED = re.compile(r"_[a-z]+")
 
@@ -48,15 +50,24 @@ class Layout:
         """Return the folder in which a store notes what it has taken."""
         return self.store / "stores" / _checked(store)
 
+    def ours(self, collector: str, stream: str) -> Path:
+        """Return the note that the table of a stream, which must be new, was made by it."""
+        return self.store / "tables" / _checked(collector) / _checked(stream)
+
     def responses(self, collector: str) -> Path:
         """Return the folder of response bodies that could not be used."""
         return self.dead_letter(collector, "_responses")
 
 
+def is_name(name: str) -> bool:
+    """Return whether a collector, or a stream, can have this name."""
+    return _DECLARED.fullmatch(name) is not None
+
+
 def _checked(name: str) -> str:
-    if NAME.fullmatch(name) is None:
+    if not is_name(name):
         raise ConfigError(
             f"{name!r} cannot be a name",
-            hint="use 1 to 63 of a-z, 0-9, '_' and '-', beginning with a letter",
+            hint="use 1 to 63 of a-z, A-Z, 0-9, '_', '-' and '.', beginning with a letter",
         )
     return name

@@ -30,6 +30,7 @@ class Chunk:
         since: For each row the value by which it is new; None if the form is to find it.
         next: What the source needs to ask for the next page; None after the last.
         dead: Rows with a value that no JSON can hold, by place, and why.
+        types: What is known of the columns' types, by name; the values tell the rest.
         raws: The same rows as JSON.
     """
 
@@ -37,6 +38,7 @@ class Chunk:
     since: list[Value] | None = None
     next: object = None
     dead: dict[int, str] = field(default_factory=dict)
+    types: dict[str, str] = field(default_factory=dict)
     raws: list[bytes] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -118,6 +118,7 @@ class Form:
             FormError: It is not JSON, or holds no list where the rows should be.
         """
         if isinstance(body, Chunk):
+            self._plan.expect(body.types)
             return self._take(body)
         return self._parse_typed(body) or self._parse_loose(body)
 

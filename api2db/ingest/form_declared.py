@@ -128,6 +128,9 @@ class Declared:
         decimals = [column for column in self._columns if column.kind == "decimal"]
         return {"columns": {column.name: name_of(column.type) for column in decimals}}
 
+    def expect(self, types: Mapping[str, str]) -> None:
+        """Do nothing: the columns are declared."""
+
     def _compile(self, since: Path | None) -> Shape | None:
         leaves: list[tuple[Steps, Any]] = []
         for column in self._columns:

@@ -72,6 +72,15 @@ class Inferred:
         }
         return {"columns": columns, "big": [n for n, known in self._known.items() if known.big]}
 
+    def expect(self, types: Mapping[str, str]) -> None:
+        """Take *types* for columns that are not known yet, if columns may be added."""
+        new = types.keys() - self._known.keys()
+        if new and (self._schema == "evolve" or not self._known):
+            room = MAX_COLUMNS - len(self._known)
+            names = [name for name in types if name in new][: max(0, room)]
+            self._known |= {name: Known(arrow_type(types[name])) for name in names}
+            self.shape = self._compile()
+
     def _compile(self) -> Shape | None:
         if not any(known.type is not None for known in self._known.values()):
             return None

@@ -90,6 +90,10 @@ class Plan(Protocol):
         """Return what the next plan must know, as JSON-able values."""
         ...
 
+    def expect(self, types: Mapping[str, str]) -> None:
+        """Learn the types of columns that are not known yet, before their values are seen."""
+        ...
+
     def since(self, items: list[Any], path: Path) -> list[Any] | None:
         """Return the values at *path* of decoded rows; None if they do not hold it."""
         ...

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 import json
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from api2db.core.errors import FormError, SourceError, SourceUnavailable
+from api2db.core.types import names_of
 from api2db.ingest.chunk import Chunk
 from api2db.ingest.function_module import load, parameters, place, summary
-from api2db.ingest.native import chunks, is_rows
+from api2db.ingest.function_result import results
+from api2db.ingest.native import chunks
 from api2db.ingest.source import Request, Response, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterable
     from pathlib import Path
 
     from api2db.core.clock import Clock
@@ -86,13 +88,23 @@ class FunctionSource(Source):
     Args:
         folder: The project's ``collectors``.
         target: ``module:name``.
+        call: The function, where it is at hand: that of a `Collector`. It takes nothing and
+            returns an iterator; what it brings last ends the poll in the same part.
     """
 
-    def __init__(self, folder: Path, target: str, *, clock: Clock) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        target: str,
+        *,
+        clock: Clock,
+        call: Callable[[], Iterable[Any]] | None = None,
+    ) -> None:
         self._folder = folder
         self._target = target
         self._clock = clock
-        self._function: Callable[..., Any] | None = None
+        self._ends = call is not None
+        self._function: Callable[..., Any] | None = call
         self._takes: frozenset[str] = frozenset()
 
     def prepare(self) -> None:
@@ -125,6 +137,8 @@ class FunctionSource(Source):
         try:
             if "checkpoint" in self._takes:
                 yield from _gathered(items)
+            elif self._ends:
+                yield from _ended(self._single(items))
             else:
                 yield from self._single(items)
         finally:
@@ -138,11 +152,7 @@ class FunctionSource(Source):
         """Yield what the function yields; its errors become ours."""
         given = {"checkpoint": mark, "since": since}
         try:
-            with asyncio.Runner() if _is_async(function) else _NoRunner() as runner:
-                result = function(**{name: given[name] for name in self._takes})
-                if inspect.isawaitable(result):
-                    result = runner.run(_awaited(result))
-                yield from _each(result, runner)
+            yield from results(function, {name: given[name] for name in self._takes})
         except (SourceError, GeneratorExit):
             raise
         except (Exception, SystemExit) as exc:
@@ -182,7 +192,10 @@ class FunctionSource(Source):
                 f"{self._target} yields a Checkpoint but does not take one",
                 hint="add the parameter 'checkpoint'",
             )
-        yield from map(Part, chunks(item))
+        types = names_of(item.schema) if self._ends and isinstance(item, pa.Table) else {}
+        for chunk in chunks(item):
+            chunk.types = types
+            yield Part(chunk)
 
     # -- as any source, for `preview` and `check` -----------------------------------------
 
@@ -218,6 +231,20 @@ class _Call(Response):
         """Nothing is open."""
 
 
+def _ended(parts: Iterator[Part]) -> Iterator[Part]:
+    """Yield *parts* without the empty one at the end: the one before it is marked as last."""
+    held: Part | None = None
+    for part in parts:
+        if part.last and not part.rows.values and held is not None:
+            yield replace(held, last=True)
+            return
+        if held is not None:
+            yield held
+        held = part
+    if held is not None:
+        yield held
+
+
 def _gathered(items: Iterator[Any]) -> Iterator[Part]:
     """Yield all rows up to a checkpoint as one part; in parts if there are very many."""
     rows, size = Chunk([]), 0
@@ -245,43 +272,3 @@ def _checked(mark: Checkpoint) -> Checkpoint:
     if len(text) > CHECKPOINT_BYTES:
         raise FormError(f"a Checkpoint has {len(text):,} bytes as JSON", hint=hint)
     return Checkpoint(json.loads(text))
-
-
-# -- what functions return -----------------------------------------------------------------
-
-
-class _NoRunner:
-    """Stands for the event loop of a function that needs none."""
-
-    def __enter__(self) -> Any:
-        return None
-
-    def __exit__(self, *exc_info: object) -> None:
-        pass
-
-
-def _is_async(function: Callable[..., Any]) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
-
-
-async def _awaited(result: Any) -> Any:
-    return await result
-
-
-def _each(result: Any, runner: Any) -> Iterator[Any]:
-    """Yield the items of what a function returned: one, or those of an iterator."""
-    if result is None:
-        return
-    if isinstance(result, AsyncIterator):
-        while (item := runner.run(_following(result))) is not _END:
-            yield item
-    elif isinstance(result, Checkpoint) or is_rows(result):
-        yield result
-    elif isinstance(result, (list, tuple, Iterator)):
-        yield from result
-    else:
-        yield result  # no rows: `chunks` says so
-
-
-async def _following(items: AsyncIterator[Any]) -> Any:
-    return await anext(items, _END)

@@ -22,10 +22,7 @@ PARAMETERS = ("checkpoint", "since")
 
 def load(folder: Path, target: str) -> Callable[..., Any]:
     """
-    Import ``module`` from *folder* and return its function ``name``.
-
-    *folder* is put at the end of ``sys.path``, so that its modules find each other and
-    nothing in it can take the place of another module. Runs the module's code, once.
+    Import ``module`` from *folder*, as `module` does, and return its function ``name``.
 
     Args:
         folder: The project's ``collectors``.
@@ -34,8 +31,8 @@ def load(folder: Path, target: str) -> Callable[..., Any]:
     Raises:
         ConfigError: It cannot be imported, or is no such function; names file and line.
     """
-    module, _, name = target.partition(":")
-    found = _import(folder, module)
+    where, _, name = target.partition(":")
+    found = module(folder, where)
     file = shown(folder, Path(found.__file__ or ""))
     function = getattr(found, name, None)
     if function is None:
@@ -71,19 +68,29 @@ def parameters(function: Callable[..., Any], where: str) -> frozenset[str]:
     return frozenset(taken)
 
 
-def _import(folder: Path, module: str) -> Any:
-    _present(folder, module)
-    if str(folder) not in sys.path:
-        sys.path.append(str(folder))
-        importlib.invalidate_caches()
-    top = module.partition(".")[0]
+def module(folder: Path, name: str) -> Any:
+    """
+    Import the module *name* from *folder*, and return it; runs its code, once.
+
+    *folder* and the one around it, the project's, are put at the end of ``sys.path``, so that
+    modules there find each other and nothing there can take the place of another module.
+
+    Raises:
+        ConfigError: It cannot be imported; names file and line.
+    """
+    _present(folder, name)
+    for path in (str(folder), str(folder.parent)):
+        if path not in sys.path:
+            sys.path.append(path)
+            importlib.invalidate_caches()
+    top = name.partition(".")[0]
     if not _ours(folder, top):
         raise ConfigError(
             f"{shown(folder, folder / top)}: another module of Python has the name {top!r}",
             hint="rename it",
         )
     try:
-        return importlib.import_module(module)
+        return importlib.import_module(name)
     except (Exception, SystemExit) as exc:
         raise ConfigError(f"{place(exc, folder)}: {summary(exc)}") from exc
 

@@ -10,8 +10,10 @@ from api2db.core.errors import SinkMisconfigured
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
+    from pathlib import Path
 
     from api2db.core.batch import Batch
+    from api2db.core.distinct import Keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,9 @@ class Delivery:
         schema: What becomes of columns that an existing table lacks: it gets them, and widens
             others (``evolve``), the rows that fill them are refused (``freeze``), or they are
             left out (``ignore``).
+        must_be_new: Where it is noted that the table is ours, if it must be; see `newtable`.
+        distinct: Whether a file that grows holds equal rows once, or the columns that tell
+            rows apart. Within a batch they are distinct already.
     """
 
     spool: str
@@ -39,6 +44,8 @@ class Delivery:
     upsert: tuple[str, ...] = ()
     replace: bool = False
     schema: Literal["evolve", "freeze", "ignore"] = "evolve"
+    must_be_new: Path | None = None
+    distinct: Keys = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from api2db.core.distinct import unseen
 from api2db.core.faults import crash_point
 from api2db.files import codec
 from api2db.files.atomic import beside, sync_folder, written
@@ -62,11 +63,23 @@ class UpdateSink(FileSink):
             digest = digest_of(self.file)
             held = self._held(digest)
             new = [batch for batch in batches if self._marker(batch.id) not in held]
+            new = self._unseen(new)
             if new:
                 held -= {self._marker(id_) for id_ in forget}
                 self._change(digest, held, new)
         repeated = frozenset(batch.id for batch in batches) - {batch.id for batch in new}
         return Landed(sum(batch.rows.num_rows for batch in new), repeated)
+
+    def _unseen(self, batches: Sequence[Batch]) -> list[Batch]:
+        """Return *batches* without the rows that the file holds, if it is to hold them once."""
+        keys = self.delivery.distinct
+        if keys is False or not batches:
+            return list(batches)
+        seen: set[bytes] = set()
+        if self.file.exists():
+            for rows in codec.read(self.file, self.fmt).to_batches():
+                unseen(rows, keys, seen)
+        return [batch.with_rows(unseen(batch.rows, keys, seen)) for batch in batches]
 
     def _change(self, digest: str, held: frozenset[str], new: Sequence[Batch]) -> None:
         """Put the file that also holds *new* into the place of the one with *digest*."""

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from api2db.core.errors import ConfigError
-from api2db.sink.target import Bigquery, Folder
+from api2db.sink.target import Bigquery, Folder, Method
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +42,10 @@ def make_sink(target: Target, delivery: Delivery, *, base: Path) -> Sink:
     if isinstance(target, Bigquery):
         made: Sink = _load("bigquery", "BigquerySink", "bigquery", delivery)(target, delivery)
         return made
+    if isinstance(target, Method):
+        from api2db.sink.method import MethodSink
+
+        return MethodSink(target, delivery)
     return _database(target.url, delivery, base)
 
 

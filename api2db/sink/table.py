@@ -13,6 +13,7 @@ from api2db.core import types
 from api2db.core.errors import ConfigError, SinkMisconfigured
 from api2db.sink.identifier import Fold, fitted, mapped, quote
 from api2db.sink.load import columns_of, filled_in, inexact, reject
+from api2db.sink.newtable import check_new
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -141,6 +142,7 @@ class SqlTable(ABC):
         columns = columns_of(batches)
         if self._known is None:
             self._known = self._columns()
+            check_new(self.delivery, exists=self._known is not None)
             if self._known is not None:
                 self._check_key(columns, self._known)
         filled = {n: t for n, t in columns.items() if not pa.types.is_null(t)}

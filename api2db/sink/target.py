@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,4 +71,18 @@ class Bigquery:
     latency: float = 60.0
 
 
-Target = Database | Folder | Bigquery
+@dataclass(frozen=True, slots=True, eq=False)
+class Method:
+    """
+    A function of the user's that delivers.
+
+    Attributes:
+        call: Takes a DataFrame of its own; the rows are delivered when it returns.
+        type: What `Sink.name` is, such as ``stream``.
+    """
+
+    call: Callable[[DataFrame], object] = field(repr=False)
+    type: str
+
+
+Target = Database | Folder | Bigquery | Method

@@ -18,14 +18,14 @@ it leaves shards that no composition takes again.
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from api2db.core import types
-from api2db.core.errors import ConfigError, SourceUnavailable
+from api2db.core.errors import SourceUnavailable
 from api2db.core.faults import crash_point
+from api2db.core.types import names_of
 from api2db.files import codec
 from api2db.files.atomic import atomic_write, move
 from api2db.ingest.chunk import Chunk
@@ -60,6 +60,7 @@ class Composition(FunctionSource):
         intents: Where it remembers what it has taken.
         drop_duplicates: False, True (rows that are equal; the first stays) or key columns (the
             last row of each key stays); within a composition.
+        ignored: With True: columns that do not tell rows apart.
         keep_shards: Where shards go that have landed; None removes them.
         keep_composed: Where compositions go, as files of the folder's format; None keeps none.
         recorded: Returns the ids of intents that the newest record of the log names.
@@ -74,6 +75,7 @@ class Composition(FunctionSource):
         intents: Intents,
         *,
         drop_duplicates: bool | Sequence[str] = False,
+        ignored: Collection[str] = (),
         keep_shards: Path | None = None,
         keep_composed: Path | None = None,
         recorded: Callable[[], Any],
@@ -87,6 +89,7 @@ class Composition(FunctionSource):
         self.duplicates = 0
         self._intents = intents
         self._drop = drop_duplicates
+        self._ignored = frozenset(ignored)
         self._keep_shards = keep_shards
         self._keep_composed = keep_composed
         self._recorded = recorded
@@ -104,7 +107,7 @@ class Composition(FunctionSource):
             for shard in self.shards.shards(self._stop):
                 found = self.shards.read(shard)
                 if found is not None:
-                    return _types_of(found[1])
+                    return names_of(found[1])
         return {}
 
     @contextmanager
@@ -155,7 +158,7 @@ class Composition(FunctionSource):
                 yield group, self._distinct(rows), kinds
                 group, rows, size = [], Chunk([]), 0
             if not group and self.shards.fmt in _TYPED:
-                kinds = _types_of(found[1])
+                kinds = names_of(found[1])
             group.append(shard)
             rows.extend(found[0])
             size += more
@@ -166,7 +169,10 @@ class Composition(FunctionSource):
         if self._drop is False:
             return rows
         if self._drop is True:
-            keep = {raw: i for i, raw in reversed(list(enumerate(rows.raws)))}
+            raws = rows.raws
+            if self._ignored:
+                raws = [_key(row, row.keys() - self._ignored) for row in rows.values]
+            keep = {raw: i for i, raw in reversed(list(enumerate(raws)))}
         else:
             keep = {_key(row, self._drop): i for i, row in enumerate(rows.values)}
         dropped = len(rows.values) - len(keep)
@@ -215,12 +221,3 @@ class Composition(FunctionSource):
 def _key(row: dict[str, Any], keys: Collection[str]) -> bytes:
     (raw,) = Chunk([{key: row.get(key) for key in keys}]).raws
     return raw
-
-
-def _types_of(schema: pa.Schema) -> dict[str, str]:
-    """Return the types of ours of all columns but those of which only the values can tell."""
-    found = {}
-    for field in schema:
-        with suppress(ConfigError):
-            found[field.name] = types.name_of(field.type)
-    return found

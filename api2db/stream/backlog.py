@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from api2db.core.batch import GROUP, Limit
+from api2db.core.distinct import distinct
 from api2db.core.errors import SpoolError, SpoolFailed
 from api2db.core.faults import crash_point
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from api2db.core.batch import Batch
+    from api2db.core.distinct import Keys
     from api2db.spool.spool import Spool
     from api2db.stream.spill import Spill
 
@@ -29,11 +31,20 @@ class Backlog:
 
     A batch that is spilled has left the log, and has not landed. One thread, the worker's,
     reads and removes; `batches`, `bytes` and `oldest_at` are for any thread.
+
+    Args:
+        distinct: What tells the rows of a batch apart; see `core.distinct`.
+
+    Attributes:
+        duplicates: How many rows were left out of batches that have landed.
     """
 
-    def __init__(self, spool: Spool, stream: str, spill: Spill) -> None:
+    def __init__(self, spool: Spool, stream: str, spill: Spill, *, distinct: Keys = False) -> None:
         self.stream = stream
         self.spilled = spill
+        self.duplicates = 0
+        self._keys = distinct
+        self._dropped: dict[str, int] = {}  # by batch id, until it has landed
         self._spool = spool
         self._from_spill = False
         self._end_spill()
@@ -94,7 +105,15 @@ class Backlog:
         limit = BULK if bulk else GROUP._replace(batches=most)
         batches = self.spilled.read(limit, ahead=bulk)
         self._from_spill = bool(batches)
-        return batches or self._spool.read(self.stream, GROUP._replace(batches=most))
+        batches = batches or self._spool.read(self.stream, GROUP._replace(batches=most))
+        return [self._distinct(batch) for batch in batches]
+
+    def _distinct(self, batch: Batch) -> Batch:
+        if self._keys is False:
+            return batch
+        rows = distinct(batch.rows, self._keys)
+        self._dropped[batch.id] = batch.rows.num_rows - rows.num_rows
+        return batch.with_rows(rows)
 
     def done(self, batches: Sequence[Batch]) -> None:
         """
@@ -103,9 +122,16 @@ class Backlog:
         Raises:
             SpoolFailed: They may be read again.
         """
-        if not self._from_spill:
+        if self._from_spill:
+            self._remove(batches)
+        else:
             self._spool.ack(self.stream, batches[-1].seq)
-            return
+        dropped = sum(self._dropped.pop(batch.id, 0) for batch in batches)
+        if dropped:
+            self.duplicates += dropped
+            logger.info("duplicates_dropped", extra={"stream": self.stream, "rows": dropped})
+
+    def _remove(self, batches: Sequence[Batch]) -> None:
         crash_point("recompose.before_remove")
         try:
             self.spilled.remove(batches)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from api2db.core.batch import Batch
+    from api2db.core.distinct import Keys
     from api2db.spool.spool import Spool
     from api2db.stream.spill import Spill
 
@@ -30,8 +31,8 @@ class PollBacklog(Backlog):
     the next one. Shards of a time before that are delivered first, as they are.
     """
 
-    def __init__(self, spool: Spool, stream: str, spill: Spill) -> None:
-        super().__init__(spool, stream, spill)
+    def __init__(self, spool: Spool, stream: str, spill: Spill, *, distinct: Keys = False) -> None:
+        super().__init__(spool, stream, spill, distinct=distinct)
         self._whole: list[Batch] = []  # without rows: up to the end of the last whole poll
         self._rest: list[Batch] = []  # behind it
         self._written = 0  # how many of the first list's last ones are of the poll to be written
@@ -76,7 +77,7 @@ class PollBacklog(Backlog):
         for batch in self._spool.poll(last[0].poll, last[0].seq):
             if batch.id != next(expected).id:
                 break
-            yield batch
+            yield self._distinct(batch)
             if batch.id == last[-1].id:
                 return
         hint = "it is passed over when the next poll has ended"
