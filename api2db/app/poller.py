@@ -228,7 +228,11 @@ class Poller:
         """Keep rows that do not fit the form, durable before the page is."""
         name = f"{step.poll}-{step.page:06d}"
         at = self._clock.now()
-        more = self._dead_rows.put(name, step.dead, poll=step.poll, page=step.page, at=at)
+        try:
+            more = self._dead_rows.put(name, step.dead, poll=step.poll, page=step.page, at=at)
+        except OSError as exc:
+            hint = "make room under the store, or mend its disk; the page is asked for again"
+            raise SpoolFull(f"no dead letters: {exc}", hint=hint) from exc
         self.counts.dead += more
         fields = {"collector": self.name, "rows": len(step.dead), "reason": step.dead[0].reason}
         logger.warning("rows_dead", extra=fields)

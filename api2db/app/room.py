@@ -24,8 +24,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds without any progress of the streams after which a full log refuses the poll.
 PATIENCE = 30.0
-#: Seconds between two looks at the streams.
-LOOK = 0.05
+#: Seconds between two looks at the streams, and two tries without any: others may make room.
+LOOK, RETRY = 0.05, 1.0
 
 
 class Room:
@@ -83,10 +83,14 @@ class Room:
     def _put_when_there_is_room(self, record: Record, full: SpoolFull) -> None:
         began = self._clock.monotonic()
         logger.info("poll_waits_for_room", extra={"collector": self._name, "why": str(full)})
+        before: tuple[int, ...] = ()
+        until = began
         while True:
-            before = self._progress()
-            with suppress(OSError):  # nothing went; what streams deliver may make room all the same
-                self._let_go(record.poll)
+            if (now := self._progress()) != before:
+                before, until = now, self._clock.monotonic() + PATIENCE
+                self._pulse.beat(PATIENCE)
+                with suppress(OSError):  # what streams deliver may make room all the same
+                    self._let_go(record.poll)
             try:
                 self._spool.put(record)
             except SpoolFull as exc:
@@ -95,7 +99,8 @@ class Room:
                 seconds = round(self._clock.monotonic() - began, 3)
                 logger.info("poll_has_room", extra={"collector": self._name, "waited": seconds})
                 return
-            if not self._moved(before):
+            self._wait(before)
+            if self._stop.is_set() or self._clock.monotonic() >= until:
                 raise full
 
     def _let_go(self, poll: str) -> None:
@@ -106,21 +111,22 @@ class Room:
         chunks = self._keys.of(poll, 0)
         first = max(hold, chunks[-1].after if chunks else 0)
         if after > first:
-            batches = (batch.rows for batch in self._spool.poll(poll, first))
-            self._keys.add(poll, first, after, batches)
+            self._spool.ballast.spare(lambda: self._keep_keys(poll, first, after))
         self._spool.let_go(after)
+
+    def _keep_keys(self, poll: str, first: int, after: int) -> None:
+        batches = (batch.rows for batch in self._spool.poll(poll, first))
+        self._keys.add(poll, first, after, batches)
 
     def _progress(self) -> tuple[int, ...]:
         """Return something that changes when a stream has delivered, or room was made."""
         spool = self._spool
         return (spool.room, *(spool.depth(stream).batches for stream in spool.streams))
 
-    def _moved(self, before: tuple[int, ...]) -> bool:
-        """Wait until there is progress since *before*; False if there is none in time."""
-        deadline = self._clock.monotonic() + PATIENCE
-        self._pulse.beat(PATIENCE)
-        while self._progress() == before:
-            if self._stop.is_set() or self._clock.monotonic() >= deadline:
-                return False
+    def _wait(self, before: tuple[int, ...]) -> None:
+        """Wait for progress since *before*, to stop, or until it is time to try without."""
+        until = self._clock.monotonic() + RETRY
+        while self._progress() == before and not self._stop.is_set():
+            if self._clock.monotonic() >= until:
+                return
             self._clock.wait(self._stop, LOOK)
-        return True

@@ -110,9 +110,18 @@ def _stream(line: Line, name: str, daemon: Daemon) -> dict[str, Any]:
 
 
 def save(picture: dict[str, Any], path: Path) -> None:
-    """Keep *picture* for `status` while no daemon runs."""
-    with atomic_write(path) as file:
-        file.write(orjson.dumps(picture, option=orjson.OPT_INDENT_2))
+    """
+    Keep *picture* for `status` while no daemon runs; on a full disk, in the old one's blocks.
+
+    Raises:
+        OSError: It could not be kept.
+    """
+    raw = orjson.dumps(picture, option=orjson.OPT_INDENT_2)
+    try:
+        with atomic_write(path) as file:
+            file.write(raw)
+    except OSError:
+        path.write_bytes(raw)
 
 
 def load(path: Path) -> dict[str, Any] | None:

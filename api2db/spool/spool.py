@@ -42,6 +42,7 @@ class Spool:
     Attributes:
         id: 32 hex digits, fixed when the queue was made.
         streams: The configured streams.
+        ballast: For what lets batches leave the log, and needs room.
     """
 
     def __init__(self, folder: Path, parts: Parts, streams: Sequence[str], quota: int) -> None:
@@ -51,13 +52,13 @@ class Spool:
         self._log = parts.log
         self._writer = parts.writer
         self._consumers = parts.consumers
-        self._ballast = parts.ballast
+        self.ballast = parts.ballast
         self._quarantine = parts.quarantine
         self._closed = False
         self._plain_below = min(PLAIN_BELOW, quota // 8)
         self._log.keep_from = self._keep_from
         self._log.collect()
-        self._ballast.restore()
+        self.ballast.restore()
         self._group: GroupCommit[Body, Receipt] = GroupCommit(
             self._writer.write, weigh=lambda body: body.length, limit=GROUP_BYTES
         )
@@ -220,14 +221,14 @@ class Spool:
         consumer = self._consumers[stream]
         crash_point("spool.before_ack")
         try:
-            news = self._ballast.spare(lambda: consumer.ack(seq))
+            news = self.ballast.spare(lambda: consumer.ack(seq))
         except OSError as exc:
             where = f"cannot acknowledge in {self._folder}: {exc}"
             raise SpoolFailed(where, hint="check the disk") from exc
         crash_point("spool.after_ack")
         if news:
             self._log.collect()
-            self._ballast.restore()
+            self.ballast.restore()
 
     def poll(self, poll: str, first_seq: int) -> Iterator[Batch]:
         """
@@ -288,11 +289,8 @@ class Spool:
 
     def orphans(self) -> dict[str, Depth]:
         """Return the streams that are configured no more and for which something waits."""
-        return {
-            name: consumer.depth()
-            for name, consumer in self._consumers.items()
-            if name not in self.streams
-        }
+        gone = self._consumers.keys() - set(self.streams)
+        return {name: self._consumers[name].depth() for name in sorted(gone)}
 
     def _keep_from(self) -> int:
         """Return the base of the oldest segment that a stream needs; see `Log.keep_from`."""

@@ -263,9 +263,8 @@ class Writer:
             held = 0 < self._log.hold <= self._log.tip.seq
             if held or self._log.keep_from() <= self._log.segments[-1].base:
                 return False
-        self._ballast.release()
-        self._roll()
-        self._ballast.restore()
+        with self._ballast.given():
+            self._roll()
         return True
 
     def close(self) -> None:

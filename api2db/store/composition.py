@@ -116,7 +116,8 @@ class Composition(FunctionSource):
             yield
         except OSError as exc:
             where = f"{self.name}: {exc}"
-            raise SourceUnavailable(where, hint="check the folders and their rights") from exc
+            hint = "check the folders, their rights, and the room on their disks"
+            raise SourceUnavailable(where, hint=hint) from exc
 
     # -- compose -----------------------------------------------------------------------
 

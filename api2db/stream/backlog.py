@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from api2db.core.batch import Batch
     from api2db.core.distinct import Keys
+    from api2db.spool.ballast import Ballast
     from api2db.spool.spool import Spool
     from api2db.stream.spill import Spill
 
@@ -71,6 +72,11 @@ class Backlog:
     def batches(self) -> int:
         """How many batches wait, in shards and in the log."""
         return self.spilled.batches + self.queued
+
+    @property
+    def ballast(self) -> Ballast:
+        """For what lets batches leave the log, and needs room beside it."""
+        return self._spool.ballast
 
     def wake(self) -> None:
         """Make `wait` return."""

@@ -77,7 +77,7 @@ class Refused:
         Raises:
             OSError: They are not kept; the batch must not land yet.
         """
-        known = self._dead.setdefault(batch.id, {})
+        known = dict(self._dead.get(batch.id, {}))
         alive = [i for i in range(batch.rows.num_rows) if i not in known]
         for row in rows:
             place = alive[row.row]
@@ -87,6 +87,8 @@ class Refused:
         more = self._letters.put(
             str(batch.timestamp_ns), dead, batch=batch.id, stream=self._stream, at=at
         )
+        # Only now: what is left out of a load must be on disk.
+        self._dead[batch.id] = known
         crash_point("worker.after_dead_letter")
         fields = {"stream": self._name, "rows": len(rows), "reason": rows[0].reason}
         logger.warning("rows_dead", extra=fields)

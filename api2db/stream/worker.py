@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 from api2db.core.backoff import Backoff
@@ -288,9 +289,10 @@ class Worker:
             return
         try:
             for batch, rows in found:
-                self.progress.dead += self._refused.bury(batch, rows, self._clock.now())
+                bury = partial(self._refused.bury, batch, rows, self._clock.now())
+                self.progress.dead += self.backlog.ballast.spare(bury)
         except OSError as exc:
-            hint = "make room under the store; the rows wait"
+            hint = "make room under the store, or mend its disk; the rows wait"
             self._retry(SinkUnavailable(f"no dead letters: {exc}", hint=hint), ours=True)
 
     def _waiting(self) -> Iterable[Batch]:

@@ -78,6 +78,9 @@ class World:
         dsn: URL of the target.
         feeds: Names of the collectors.
         timeout: Of a request, as it is written in the configuration.
+
+    Attributes:
+        port: Of the status page.
     """
 
     def __init__(
@@ -93,7 +96,8 @@ class World:
         self.api = api
         self.dsn = dsn
         self.feeds = {name: Feed() for name in feeds}
-        config = CONFIG.format(port=free_port(), timeout=timeout)
+        self.port = free_port()
+        config = CONFIG.format(port=self.port, timeout=timeout)
         for name, feed in self.feeds.items():
             config += COLLECTOR.format(name=name, url=api.on(f"/{name}", feed.answer))
         self.config = folder / "config.yaml"

@@ -262,6 +262,21 @@ def test_rows_that_the_target_names_are_buried_without_bisection(bench: Bench) -
     assert "too small" in bench.dead()[0]
 
 
+def test_nothing_is_left_out_of_a_load_before_it_is_buried(bench: Bench) -> None:
+    """While no dead letter can be written, its batch waits: the row is in one place at least."""
+    (bench.folder / "dead").write_text("no folder")
+    bench.table.poison = {2}
+    bench.put(1, 2, 3)
+    bench.worker.start()
+    bench.until(lambda: bench.worker.progress.attempt > 3)
+    assert "no dead letters" in bench.worker.progress.error
+    assert (bench.table.rows, bench.spool.depth("t").batches) == ([], 1)
+    (bench.folder / "dead").unlink()
+    bench.drained()
+    assert bench.table.rows == [1, 3]
+    assert len(bench.dead()) == 1
+
+
 def test_a_batch_of_which_nothing_lands_is_acknowledged(bench: Bench) -> None:
     """A batch whose every row is refused does not block the ones behind it."""
     bench.table.poison = {1, 2}
