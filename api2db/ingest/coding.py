@@ -1,8 +1,9 @@
-"""Content codings of HTTP: gzip and deflate, a piece at a time."""
+"""Content codings of HTTP: gzip and deflate, a piece at a time; charsets, in the end."""
 
 from __future__ import annotations
 
 import zlib
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -75,3 +76,21 @@ class Inflater:
             return _GZIP
         zlib_header = begin[0] & 0x0F == zlib.DEFLATED and (begin[0] << 8 | begin[1]) % 31 == 0
         return _ZLIB if zlib_header else _RAW
+
+
+def to_utf8(body: bytes, charset: str | None) -> bytes:
+    """
+    Return *body* in UTF-8, as JSON must be, if *charset* says that it is in something else.
+
+    A body that is UTF-8 all the same stays: many servers add a charset that they never heeded.
+    """
+    charset = (charset or "").lower()
+    if charset.replace("-", "") in ("", "utf8", "usascii", "ascii"):
+        return body
+    if not charset.startswith(("utf-16", "utf-32")):  # in which NUL is UTF-8, too
+        with suppress(UnicodeDecodeError):
+            body.decode()
+            return body
+    with suppress(LookupError, UnicodeError):  # else the form says what is wrong
+        return body.decode(charset).encode()
+    return body

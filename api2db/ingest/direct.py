@@ -13,11 +13,12 @@ import http.client
 import io
 import time
 from contextlib import suppress
-from email.errors import MissingHeaderBodySeparatorDefect
 from typing import TYPE_CHECKING, Any
 
 import httpcore2
 import httpx2
+
+from api2db.ingest.head import Head, check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -132,8 +133,7 @@ class Exchange:
         try:
             if self._failed is not None:
                 raise self._failed
-            head = self._connection.http.getresponse()
-            _check(head)
+            head = self._connection.head()
             if again and head.status == http.client.REQUEST_TIMEOUT:
                 raise http.client.RemoteDisconnected("its idle time was over")
         except (*_STALE, httpcore2.WriteError) as exc:
@@ -197,7 +197,7 @@ class _Connection:
         self.idle_since = 0.0
         self.http = http.client.HTTPConnection("api")  # the name is never looked up
         self.http.auto_open = 0
-        self.http.response_class = _Head
+        self.http.response_class = Head
         self.http.sock = _Wire(stream, deadline)
 
     def is_alive(self) -> bool:
@@ -216,21 +216,17 @@ class _Connection:
             self.http.putheader(name, value)
         self.http.endheaders(request.read() or None)
 
+    def head(self) -> Head:
+        """Read the head of the answer."""
+        head = self.http.getresponse()
+        assert isinstance(head, Head)
+        check(head)
+        return head
+
     def close(self) -> None:
         """Close it, whatever it is doing."""
         with suppress(OSError):
             self._stream.close()
-
-
-class _Head(http.client.HTTPResponse):
-    """An answer after its interim ones (1xx), of which http.client passes over 100 alone."""
-
-    def _read_status(self) -> tuple[str, int, str]:
-        while True:
-            version, status, reason = super()._read_status()  # type: ignore[misc]
-            if not 100 < status < 200:
-                return version, status, reason
-            http.client.parse_headers(self.fp)
 
 
 class _Wire:
@@ -271,17 +267,3 @@ class _Raw(io.RawIOBase):
 def _origin(url: httpx2.URL) -> Origin:
     port = url.port or {"http": 80, "https": 443}[url.scheme]
     return url.scheme, url.raw_host.decode("ascii"), port
-
-
-def _check(head: http.client.HTTPResponse) -> None:
-    """
-    Refuse what `http.client` would take otherwise than it was meant.
-
-    A length that is none would be "until the end"; after a line that is no header the others,
-    such as the link to the next page, would be missing.
-    """
-    if any(isinstance(defect, MissingHeaderBodySeparatorDefect) for defect in head.headers.defects):
-        raise httpcore2.RemoteProtocolError("the head has a line that is no header")
-    lengths = set(head.headers.get_all("Content-Length", ()))
-    if len(lengths) > 1 or not all(length.strip().isdecimal() for length in lengths):
-        raise httpcore2.RemoteProtocolError("Content-Length is no length")

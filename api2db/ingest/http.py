@@ -15,6 +15,7 @@ from api2db.ingest import link
 from api2db.ingest import pages as paging
 from api2db.ingest.auth import Auth, OAuth2, fault_of_header, fault_of_text
 from api2db.ingest.client import Client
+from api2db.ingest.coding import to_utf8
 from api2db.ingest.httperrors import shown
 from api2db.ingest.source import Request, Response, Source
 
@@ -177,7 +178,7 @@ class HttpSource(Source):
         body = b"".join(self._client.pieces(response, where, self._max_bytes))
         if not body and response.status_code != _NO_CONTENT:
             raise FormError(f"{where}: the body is empty", hint="an API without rows sends []")
-        return body
+        return to_utf8(body, response.charset_encoding)
 
     def _wait(self, error: SourceUnavailable, tries: int) -> None:
         """Wait before the next try, or raise *error* if there is none."""

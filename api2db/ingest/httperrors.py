@@ -14,6 +14,7 @@ import httpcore2
 import httpx2
 
 from api2db.core.errors import RequestRefused, SourceError, SourceUnavailable
+from api2db.ingest.pages import site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,14 +48,15 @@ _LATE = (httpx2.TimeoutException, httpcore2.TimeoutException)
 _OURS = (httpx2.LocalProtocolError, httpcore2.LocalProtocolError, h11.LocalProtocolError)
 _NO_HTTP = (httpcore2.RemoteProtocolError, httpx2.RemoteProtocolError, HTTPException)
 _AGAIN = (408, 425, 429)
+#: X509_V_ERR of OpenSSL: the certificate is for another host, or address; not yet, or no more.
+_NAMES, _TIMES = (62, 64), (9, 10)
 #: Longest text of a server that an error repeats.
 _SHOWN = 200
 
 
 def shown(url: httpx2.URL) -> str:
     """Return *url* without query and userinfo, which may hold secrets."""
-    port = f":{url.port}" if url.port else ""
-    return f"{url.scheme}://{url.host}{port}{url.path}"
+    return site(url) + _plain(url.path)
 
 
 def translate(exc: Exception, where: str, timeout: float, proxy: Proxy | None) -> SourceUnavailable:
@@ -79,12 +81,11 @@ def _meaning(exc: Exception, proxy: Proxy | None) -> tuple[str, str]:
     """Return text and hint; of what a library says only what cannot hold our request."""
     cause = next(_causes(exc), None)
     if isinstance(exc, (httpcore2.ProxyError, httpx2.ProxyError)):
-        answer = str(exc)[:_SHOWN]
+        answer = _said(exc)
         return f"the proxy {proxy.url if proxy else ''} refuses: {answer}", _proxy_hint(proxy)
     if isinstance(cause, ssl.SSLCertVerificationError):
         reason = getattr(cause, "verify_message", "") or "it cannot be verified"
-        text = f"the certificate is not trusted: {reason}"
-        return text, "trust its authority on this machine (SSL_CERT_FILE), or mend 'get'"
+        return f"the certificate is not trusted: {reason}", _trust(cause)
     if isinstance(cause, ssl.SSLError):
         reason = getattr(cause, "reason", "") or type(cause).__name__
         return f"TLS failed: {reason}", "does the API speak https on this port? mend 'get'"
@@ -95,7 +96,7 @@ def _meaning(exc: Exception, proxy: Proxy | None) -> tuple[str, str]:
     if isinstance(exc, (httpcore2.ConnectError, httpx2.ConnectError)):
         return f"no connection: {_reason(cause or exc)}", _reach(proxy)
     if isinstance(exc, _NO_HTTP):
-        text = f"the answer is not HTTP, or is cut off: {str(exc)[:_SHOWN]}"
+        text = f"the answer is not HTTP, or is cut off: {_said(exc)}"
         return text, "it is asked again; if it stays, check the URL in 'get'"
     if isinstance(exc, _OURS):
         return "the request cannot be sent", "check 'headers' and 'auth' for odd characters"
@@ -120,7 +121,26 @@ def _causes(exc: object) -> Iterator[BaseException]:
 
 def _reason(exc: BaseException) -> str:
     text = exc.strerror if isinstance(exc, OSError) else None
-    return text or str(exc)[:_SHOWN] or type(exc).__name__
+    return text or _said(exc) or type(exc).__name__
+
+
+def _said(text: object) -> str:
+    """Return what another program said: a line, and not a long one."""
+    return _plain(str(text).strip()[:_SHOWN])
+
+
+def _plain(text: str) -> str:
+    """Return *text* without what a terminal would obey."""
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def _trust(error: ssl.SSLCertVerificationError) -> str:
+    code = getattr(error, "verify_code", 0)
+    if code in _NAMES:
+        return "write a name in 'get' that the certificate holds"
+    if code in _TIMES:
+        return "the API must renew it; or is the clock of this machine wrong?"
+    return "trust its authority on this machine (SSL_CERT_FILE), or mend 'get'"
 
 
 def _reach(proxy: Proxy | None) -> str:
@@ -137,7 +157,7 @@ def _proxy_hint(proxy: Proxy | None) -> str:
 def judge(response: httpx2.Response, where: str, clock: Clock, *, proxied: bool) -> SourceError:
     """Return what the status of *response*, which is not 2xx, means."""
     status = response.status_code
-    reason = f"{where}: {status} {response.reason_phrase[:_SHOWN]}".rstrip()
+    reason = f"{where}: {status} {_said(response.reason_phrase)}".rstrip()
     if status in _AGAIN or status >= 500:
         retry_after = _seconds(response.headers.get("retry-after"), clock)
         hint = "the API is asked again later"

@@ -136,7 +136,7 @@ def _link(current: str, link: str) -> str:
         raise FormError("the link to the next page is not a URL", hint="check 'pages'") from exc
     if origin(url) != origin(httpx2.URL(current)):
         raise FormError(
-            f"the next page leads to {url.scheme}://{url.host}, away from the API",
+            f"the next page leads to {site(url)}, away from the API",
             hint="api2db follows links to the same scheme, host and port only",
         )
     # Links lie in the checkpoint: no user and password there.
@@ -150,6 +150,12 @@ def origin(url: httpx2.URL) -> tuple[str, str, int | None]:
     The URL is the one that is sent: a second parser might see another host in it.
     """
     return url.scheme, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme)
+
+
+def site(url: httpx2.URL) -> str:
+    """Return scheme, host and port of *url*, as a person writes them."""
+    host = f"[{url.host}]" if ":" in url.host else url.host
+    return f"{url.scheme}://{host}{f':{url.port}' if url.port else ''}"
 
 
 def _is_text(value: str) -> bool:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import httpx2
 
 from api2db.core.errors import RequestRefused
-from api2db.ingest.pages import origin
+from api2db.ingest.httperrors import shown
+from api2db.ingest.pages import origin, site
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -33,8 +34,9 @@ def follow(url: httpx2.URL, location: str, status: int, where: str) -> httpx2.UR
     except (httpx2.InvalidURL, ValueError):
         after = httpx2.URL("")
     downgrade = url.scheme == "https" and after.scheme == "http"
-    if after.scheme not in ("http", "https") or not after.host or downgrade:
-        to = f"{after.scheme}://{after.host}" if after.scheme else "what is no URL"
+    is_web = after.scheme in ("http", "https") and after.host
+    if not is_web or downgrade or not 0 < (after.port or 80) < 65536:
+        to = site(after) if after.scheme else "what is no URL"
         raise RequestRefused(
             f"{where}: redirects to {to}", status=status, hint="put the right URL into 'get'"
         )
@@ -65,9 +67,7 @@ def harmless(headers: Mapping[str, str]) -> dict[str, str]:
 
 def hint(url: httpx2.URL, first: httpx2.URL) -> str:
     """Return what to do about a 401 or 403 of *url*, to which *first* had led."""
-    port = f":{url.port}" if url.port else ""
-    to = f"{url.scheme}://{url.host}{port}{url.path}"
     return (
-        f"{first.scheme}://{first.host} redirects to {to}, where no credentials are sent:"
-        f" if that is the API, write {url.scheme}://{url.host}{port} in 'get'"
+        f"{site(first)} redirects to {shown(url)}, where no credentials are sent:"
+        f" if that is the API, write {site(url)} in 'get'"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from contextlib import suppress
 from functools import cache
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import httpcore2
 import httpx2
 
+from api2db.core.errors import SourceUnavailable
 from api2db.ingest.connect import Deadline, connect
 from api2db.ingest.direct import Direct
 from api2db.ingest.proxy import Proxies, Proxy
@@ -188,5 +191,18 @@ class Transport:
 
 @cache
 def _default_context() -> ssl.SSLContext:
-    """Return the context of every source: loading the certificates takes 40 ms."""
-    return httpcore2.default_ssl_context()
+    """
+    Return the context of every source: loading the certificates takes 40 ms.
+
+    Raises:
+        SourceUnavailable: What ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` names are none.
+    """
+    try:
+        return httpcore2.default_ssl_context()
+    except OSError as exc:
+        name = "SSL_CERT_FILE" if os.environ.get("SSL_CERT_FILE") else "SSL_CERT_DIR"
+        why = exc.strerror if exc.errno == errno.ENOENT else "it holds no certificates"
+        raise SourceUnavailable(
+            f"{name}={os.environ.get(name, '')}: {why or exc}",
+            hint="name a file of certificates in PEM, or unset it",
+        ) from exc

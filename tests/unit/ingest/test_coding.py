@@ -8,7 +8,7 @@ import zlib
 
 import pytest
 
-from api2db.ingest.coding import STEP, Inflater
+from api2db.ingest.coding import STEP, Inflater, to_utf8
 
 FORMATS = {"gzip": ("gzip", 31), "zlib": ("deflate", 15), "raw": ("deflate", -15)}
 SIZES = [0, 1, 100, STEP - 1, STEP, STEP + 1, 3 * STEP]
@@ -77,3 +77,24 @@ def test_raw_deflate_is_told_from_zlib_by_two_bytes() -> None:
     """A first byte that both may begin with decides nothing."""
     stored = b"\x08\x03\x00\xfc\xff[1]\x01\x00\x00\xff\xff"  # padding bits need not be zero
     assert inflate("deflate", stored, 1) == (b"[1]", True)
+
+
+@pytest.mark.parametrize(
+    ("charset", "sent"),
+    [
+        (None, "é".encode()),
+        ("utf-8", "é".encode()),
+        ("ISO-8859-1", "é".encode("latin-1")),
+        ("windows-1252", "é".encode("cp1252")),
+        ("utf-16le", "é".encode("utf-16-le")),
+        ("UTF-16", "é".encode("utf-16")),
+        ("iso-8859-1", "é".encode()),
+        ("utf-32", "é".encode()),
+        ("utf-8", b"\xff"),
+        ("no-such", b"\xff"),
+        ("zip", b"\xff"),
+    ],
+)
+def test_a_charset_is_obeyed_where_it_is_meant(charset: str | None, sent: bytes) -> None:
+    """UTF-8 stays, whatever is said about it; what cannot be read is for the form to refuse."""
+    assert to_utf8(sent, charset) == (sent if sent == b"\xff" else "é".encode())

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from api2db.core.clock import SystemClock
-from api2db.core.errors import SourceUnavailable
+from api2db.core.errors import RequestRefused, SourceUnavailable
 from api2db.ingest.http import HttpSource
 from api2db.ingest.source import Request
 
@@ -19,9 +19,11 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: "
 class Server:
     """A listener whose connections the test handles itself."""
 
-    def __init__(self) -> None:
-        self.socket = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}/"
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.socket = socket.create_server((host, 0), family=family)
+        self.port = self.socket.getsockname()[1]
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
         self.socket.settimeout(10)
 
     def accept(self) -> socket.socket:
@@ -202,3 +204,109 @@ def test_an_api_that_was_idle_too_long_costs_no_try(server: Server, source: Http
     thread.start()
     assert waiting.read() == b"[2]"
     thread.join(10)
+
+
+def told(source: HttpSource, server: Server, sent: bytes) -> bytes:
+    """Return the body that comes when a new connection is answered with *sent*, and closed."""
+
+    def serve() -> None:
+        with server.accept() as connection:
+            heard(connection)
+            connection.sendall(sent)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        return bytes(source.send(Request(server.url)).read())
+    finally:
+        thread.join(10)
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
+CHUNKS = b"3\r\n[2]\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        CHUNKED + b'\r\n03 ;a=1;b="x;y"\r\n[2]\r\n000;last\r\nX-Sum: 1\r\nLink: <x>\r\n\r\n',
+        CHUNKED + b"Content-Length: 1\r\n\r\n" + CHUNKS,
+        CHUNKED + b"Transfer-Encoding: chunked\r\n\r\n" + CHUNKS,
+        b"HTTP/1.1 200\r\nTransfer-Encoding: \tChunked \t\r\n\r\n" + CHUNKS,
+        b"HTTP/1.1 200\r\nTransfer-Encoding: identity\r\nContent-Length: 3\r\n\r\n[2]",
+        b"HTTP/1.0 200 OK\r\n\r\n[2]",
+        b"HTTP/1.1 200 OK\r\nX-Folded: a\r\n  b\r\nContent-Length: 3 \r\n\r\n[2]",
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 90 + b"Content-Length: 3\r\n\r\n[2]",
+    ],
+)
+def test_every_way_to_say_where_a_body_ends_is_known(
+    server: Server, source: HttpSource, sent: bytes
+) -> None:
+    """Chunks before a length, their extensions and trailers passed over; the end of HTTP/1.0."""
+    assert told(source, server, sent) == b"[2]"
+
+
+@pytest.mark.parametrize("framing", [CHUNKED, b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n"])
+def test_no_content_has_no_body_whatever_its_head_says(
+    server: Server, source: HttpSource, framing: bytes
+) -> None:
+    """Nothing is waited for, and the connection is asked again."""
+    with first(server, source) as connection:
+        waiting = source.send(Request(server.url))
+        heard(connection)
+        connection.sendall(framing.replace(b"200 OK", b"204 No Content") + b"\r\n")
+        assert waiting.read() == b""
+        waiting = source.send(Request(server.url + "two"))
+        assert heard(connection).startswith(b"GET /two HTTP/1.1\r\n")
+        waiting.close()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        CHUNKED + b"\r\n3\r\n[2]\r\n",
+        CHUNKED + b"\r\n3\r\n[2]\r\n0",
+        CHUNKED + b"\r\n0x3\r\n[2]\r\n0\r\n\r\n",
+        CHUNKED + b"\r\n+3\r\n[2]\r\n0\r\n\r\n",
+        CHUNKED + b"\r\n-3\r\n[2]\r\n0\r\n\r\n",
+        CHUNKED + b"\r\n0_3\r\n[2]\r\n0\r\n\r\n",
+        CHUNKED + b"\r\n" + b"f" * 40 + b"\r\n[2]",
+        CHUNKED + b"\r\n3\r\n[2],4\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n" + CHUNKS,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: xchunked\r\n\r\n[2]",
+        HEAD + b"9" * 5000 + b"\r\n\r\n[2]",
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 1000 + b"Content-Length: 3\r\n\r\n[2]",
+        b"HTTP/3.0 200 OK\r\nContent-Length: 3\r\n\r\n[2]",
+        b"HTTP/1.1 abc OK\r\n\r\n",
+        b"\x1b]0;title\x07\x1b[2J\x00\r\n",
+        b"[2]",
+    ],
+)
+def test_what_does_not_say_where_a_body_ends_is_no_answer(
+    server: Server, source: HttpSource, sent: bytes
+) -> None:
+    """It fails the try, in words of one line without what a terminal would obey."""
+    with pytest.raises(SourceUnavailable, match="not HTTP, or is cut off") as caught:
+        told(source, server, sent)
+    assert str(caught.value).isprintable()
+
+
+def test_what_a_server_says_cannot_write_to_a_terminal(server: Server, source: HttpSource) -> None:
+    """The words of its status are shown, in one line, without escapes."""
+    with pytest.raises(RequestRefused) as caught:
+        told(source, server, b"HTTP/1.1 404 \x1b[2J\x0bgone\r\nContent-Length: 0\r\n\r\n")
+    assert str(caught.value).isprintable()
+    assert "404 ?[2J?gone;" in str(caught.value)
+
+
+def test_an_ipv6_address_is_asked_by_it() -> None:
+    """As it is in the URL: in the request, on the wire and in errors."""
+    listening = Server("::1")
+    source = HttpSource(
+        listening.url, clock=SystemClock(), stop=threading.Event(), retries=0, timeout=5
+    )
+    with listening.socket:
+        assert told(source, listening, HEAD + b"3\r\n\r\n[2]") == b"[2]"
+        with pytest.raises(RequestRefused, match=rf"http://\[::1\]:{listening.port}/: 404"):
+            told(source, listening, b"HTTP/1.1 404 no\r\nContent-Length: 0\r\n\r\n")
+    source.close()

@@ -210,7 +210,14 @@ def test_redirects_keep_credentials_on_the_same_host_only(
 
 @pytest.mark.parametrize(
     "to",
-    ["file:///etc/passwd", "ftp://127.0.0.1/", "javascript:alert(1)", "http://[::1", "https://"],
+    [
+        "file:///etc/passwd",
+        "ftp://127.0.0.1/",
+        "javascript:alert(1)",
+        "http://[::1",
+        "https://",
+        "http://127.0.0.1:99999/",
+    ],
 )
 def test_redirects_to_no_web_address_are_refused(api: ApiServer, clock: FakeClock, to: str) -> None:
     """Nothing but http and https is followed; the hint names the option."""
