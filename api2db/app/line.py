@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from api2db.app.poller import Poller
@@ -118,6 +119,7 @@ def make_line(
             stop=stop,
         )
     source = store or make_source(collector, layout, clock=clock, stop=stop)
+    replaced = [to.replace for to in collector.to.values()]
     poller = Poller(
         name,
         source=source,
@@ -131,8 +133,8 @@ def make_line(
         schedule=make_schedule(collector, clock),
         clock=clock,
         stop=stop,
-        ends=any(to.replace for to in collector.to.values()),
-        make_poll=poll_class(collector),
+        ends=any(replaced),
+        make_poll=partial(poll_class(collector), anew=all(replaced)),
     )
     left = orphans(layout.spilled(name), spilled)
     return Line(collector, spool, poller, workers, dead, left, store)

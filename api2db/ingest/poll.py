@@ -7,7 +7,9 @@ The rules (CONTRACT, Semantics):
   After a crash or a failed page the poll resumes at that request with the same `since`.
 - If the API refuses that request, or pages loop, the poll begins again at its first page
   and leaves out the rows that its records hold. A crash in such a second run begins it
-  again, too: only a run from the first page can count equal rows rightly.
+  again, too: only a run from the first page can count equal rows rightly. Where every stream
+  replaces, such a run is a new poll, with all its rows: what a poll brought must not be mixed
+  with what was there earlier, and nothing is doubled.
 - `since` moves with the last page only. Rows at or above the value sent were perhaps taken
   by an earlier poll: they are compared by raw-row hash, with counts.
 """
@@ -75,6 +77,8 @@ class Poll:
     Args:
         next_seq: Returns the sequence number that the log will give to its next record.
         held: Returns an open poll's rows, or their keys: called with its id and `first_seq`.
+        anew: Where a poll must begin again, abandon it and begin another: no stream takes
+            anything but whole polls.
     """
 
     def __init__(
@@ -87,12 +91,14 @@ class Poll:
         max_pages: int,
         next_seq: Callable[[], int],
         held: Callable[[str, int], Iterable[pa.RecordBatch | Keys]],
+        anew: bool = False,
     ) -> None:
         self._source = source
         self._form = form
         self._before = checkpoint
         self._since = since
         self._held = held
+        self._anew = anew
         self._held_rows: HeldRows | None = None
         self._loops = Loops(max_pages)
         self._next_seq = next_seq
@@ -165,6 +171,10 @@ class Poll:
 
     def _restart(self) -> None:
         poll = self._open
+        # What a function's mark stands behind is done, and would not come again.
+        if self._anew and self._before.mark is None:
+            self._open = self._begin()
+            return
         self._held_rows = HeldRows(self._held(poll.id, poll.first_seq))
         first = self._source.first(watermark.text(poll.sent))
         left = self._before.taken.copy()

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from api2db.core.errors import SpoolFailed
+from api2db.core.faults import crash_point
 from api2db.spool import record as fmt
 from api2db.spool import segment as seg
 from api2db.spool.log import Tip
@@ -206,7 +207,9 @@ class _Tail:
         segment = self._segment
         with suppress(OSError):
             if segment.size > segment.end:
+                crash_point("recover.before_cut")
                 self._fs.ftruncate(fd, segment.end)
+                crash_point("recover.after_cut")
             # What the last process cut off must be gone before anything is written there.
             self._fs.fsync(fd)
             segment.size = segment.end

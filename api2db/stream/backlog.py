@@ -55,11 +55,13 @@ class Backlog:
         newest = self.spilled.newest_seq()
         if newest is None:
             return
+        crash_point("recover.before_ack")
         try:
             self._spool.ack(self.stream, newest)
         except SpoolError as exc:  # the log is an older copy, or another one
             fields = {"stream": self.stream, "error": str(exc)}
             logger.warning("spill_newer_than_log", extra=fields)
+        crash_point("recover.after_ack")
 
     # -- for any thread ------------------------------------------------------------
 

@@ -28,7 +28,8 @@ class PollBacklog(Backlog):
     Each batch is read once as it comes, to see where its poll ends; what is kept of it is its
     id. The last poll is read again, a batch at a time, to be written. A poll of which a page is
     damaged, or was delivered before the stream began to replace, is passed over; it goes with
-    the next one. Shards of a time before that are delivered first, as they are.
+    the next one. One that was abandoned, for it could not resume, goes when another begins.
+    Shards of a time before that are delivered first, as they are.
     """
 
     def __init__(self, spool: Spool, stream: str, spill: Spill, *, distinct: Keys = False) -> None:
@@ -62,6 +63,7 @@ class PollBacklog(Backlog):
         while found := self._spool.read_ahead(self.stream):
             for batch, whole in found:
                 self._take(batch, whole=whole)
+        self._leave_abandoned()
         return list(self._whole)
 
     def pages(self) -> Iterator[Batch]:
@@ -88,6 +90,13 @@ class PollBacklog(Backlog):
         super().done(batches)
         if self.replaces:
             self._whole = []
+
+    def _leave_abandoned(self) -> None:
+        """Acknowledge polls that will never end, so that they take no room of the one that may."""
+        if self._begun > 0 and not self._whole:
+            self._spool.ack(self.stream, self._rest[self._begun - 1].seq)
+            del self._rest[: self._begun]
+            self._begun = 0
 
     def _take(self, batch: Batch, *, whole: bool) -> None:
         if batch.first:

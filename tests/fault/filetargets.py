@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from tests.fault.oracle import disorder, not_one_edition
+from tests.fault.outages import Holder, Outages
+from tests.fault.paged_api import Board
 from tests.fault.targets import COUNTS, TARGETS, Target
 
 if TYPE_CHECKING:
@@ -23,12 +27,18 @@ class DuckdbTarget(Target):
     def __init__(self, folder: Path, seed: int) -> None:
         super().__init__(folder, seed)
         self.path = folder / "target.duckdb"
-        self._landed = (0, 0)
+        holder = Holder("lockf", self.path)
+        self.outages = Outages(holder.begin, holder.end, seed + len(self.name))
 
     def stream(self) -> str:
         return '{ url: "duckdb:///target.duckdb" }'
 
-    def landed(self) -> tuple[int, int | None]:
+    def away(self) -> tuple[type[Exception], ...]:
+        import duckdb
+
+        return (duckdb.Error,)
+
+    def landed(self) -> dict[str, int]:
         import duckdb
 
         with tempfile.TemporaryDirectory() as name:
@@ -38,10 +48,9 @@ class DuckdbTarget(Target):
                 with suppress(FileNotFoundError):
                     shutil.copy(f"{self.path}.wal", f"{copy}.wal")
                 with duckdb.connect(str(copy)) as connection:
-                    self._landed = (
-                        self._count(connection, COUNTS[0]),
-                        self._count(connection, COUNTS[1]),
-                    )
+                    self._landed = {
+                        table: self._count(connection, query) for table, query in COUNTS.items()
+                    }
             except (FileNotFoundError, duckdb.Error):
                 pass  # it is not there yet, or was written while it was copied
         return self._landed
@@ -49,7 +58,7 @@ class DuckdbTarget(Target):
     def rows(self, table: str) -> Iterator[dict[str, Any]]:
         import duckdb
 
-        with duckdb.connect(str(self.path)) as connection:
+        with duckdb.connect(str(self.path), read_only=True) as connection:
             yield from connection.sql(f'select * from "{table}"').to_arrow_table().to_pylist()
 
     def delete_markers(self) -> None:
@@ -76,24 +85,20 @@ class DuckdbTarget(Target):
             return 0
 
 
-class UpdateTarget(Target):
-    """One file that grows."""
+class FileTarget(Target):
+    """One file; in an outage another process has its folder."""
 
-    upserts = False
+    fmt: ClassVar[str]
 
-    def stream(self) -> str:
-        return f"{{ local: {self.name}, fmt: {self.name}, mode: update }}"
+    def __init__(self, folder: Path, seed: int) -> None:
+        super().__init__(folder, seed)
+        holder = Holder("flock", folder / self.name)
+        self.outages = Outages(holder.begin, holder.end, seed + len(self.name))
 
     @property
     def path(self) -> Path:
         """The file."""
-        return self.folder / self.name / f"events.{self.name}"
-
-    def landed(self) -> tuple[int, int | None]:
-        return (sum(1 for _ in self.rows("events")) if self.path.exists() else 0), None
-
-    def delete_markers(self) -> None:
-        (self.path.parent / f".{self.path.name}.intent").unlink(missing_ok=True)
+        return self.folder / self.name / f"{self.tables[0]}.{self.fmt}"
 
     def foreign(self) -> list[str]:
         """Name what lies beside the file, but for its intent and what a crash may leave."""
@@ -101,10 +106,45 @@ class UpdateTarget(Target):
         return [path.name for path in self.path.parent.iterdir() if path.name not in kept]
 
 
+class UpdateTarget(FileTarget):
+    """One file that grows."""
+
+    tables = ("events",)
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        super().__init__(folder, seed)
+        self._ids: list[int] = []
+        self._seen: tuple[int, ...] = ()
+
+    def ids(self) -> list[int]:
+        """Return the rows' ids; the file is read if it is another than before."""
+        with suppress(FileNotFoundError):
+            stat = self.path.stat()
+            seen = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+            if seen != self._seen:
+                self._ids = [row["id"] for row in self.rows("events")]
+                self._seen = seen
+        return self._ids
+
+    def stream(self) -> str:
+        return f"{{ local: {self.name}, fmt: {self.fmt}, mode: update }}"
+
+    def landed(self) -> dict[str, int]:
+        return {"events": len(self.ids())}
+
+    def look(self) -> list[str]:
+        """Say where the rows are not in the order of the API."""
+        return disorder(self.ids())
+
+    def delete_markers(self) -> None:
+        (self.path.parent / f".{self.path.name}.intent").unlink(missing_ok=True)
+
+
 class CsvTarget(UpdateTarget):
     """CSV, read with pyarrow, which tells NULL from an empty text."""
 
     name = "csv"
+    fmt = "csv"
 
     def rows(self, table: str) -> Iterator[dict[str, Any]]:
         import pyarrow as pa
@@ -131,6 +171,7 @@ class JsonTarget(UpdateTarget):
     """JSON, read with json."""
 
     name = "json"
+    fmt = "json"
 
     def rows(self, table: str) -> Iterator[dict[str, Any]]:
         for row in json.loads(self.path.read_bytes()):
@@ -141,6 +182,7 @@ class PickleTarget(UpdateTarget):
     """A pickled DataFrame, read with pandas."""
 
     name = "pickle"
+    fmt = "pickle"
 
     def rows(self, table: str) -> Iterator[dict[str, Any]]:
         import pandas as pd
@@ -150,4 +192,43 @@ class PickleTarget(UpdateTarget):
             yield {str(key): value for key, value in row.items()}
 
 
-TARGETS |= {cls.name: cls for cls in (DuckdbTarget, CsvTarget, JsonTarget, PickleTarget)}
+class CsvReplaceTarget(FileTarget):
+    """CSV that holds the last whole poll, read with csv."""
+
+    name = "csvreplace"
+    fmt = "csv"
+    tables = ("board",)
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        super().__init__(folder, seed)
+        self._edition = 0
+
+    def stream(self) -> str:
+        return f"{{ local: {self.name}, fmt: csv, mode: replace }}"
+
+    def rows(self, table: str) -> Iterator[dict[str, Any]]:
+        with self.path.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                yield row | {"id": int(row["id"]), "edition": int(row["edition"])}
+
+    def landed(self) -> dict[str, int]:
+        if self.path.exists():
+            self._landed = {"board": max(row["edition"] for row in self.rows("board"))}
+        return self._landed
+
+    def look(self) -> list[str]:
+        """Say why the file does not hold one edition, not older than the one before."""
+        if not self.path.exists():
+            return []
+        rows = list(self.rows("board"))
+        newest = max(row["edition"] for row in rows)
+        before, self._edition = self._edition, newest
+        return not_one_edition(before, rows, len(Board.rows(newest)))
+
+    def delete_markers(self) -> None:
+        """Do nothing: a poll that is written again gives the same file."""
+
+
+TARGETS |= {
+    cls.name: cls for cls in (DuckdbTarget, CsvTarget, JsonTarget, PickleTarget, CsvReplaceTarget)
+}

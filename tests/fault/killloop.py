@@ -4,23 +4,28 @@ Kill ``api2db run`` again and again, then count: 0 lost, 0 doubled, or exit 1.
 ``python -m tests.fault.killloop --kills 200 [--targets mariadb,mysql] [--seconds N] [--seed N]``
 
 Half of the kills strike at a named crash point (``API2DB_CRASH=point:n``), half are
-``kill -9`` at a random instant. Meanwhile each database server is stopped as by a crash and
-started again, a proxy cuts connections around COMMIT, and the API answers with errors,
-broken bodies and refused cursors. Then everything is healed, the daemon drains, ends on
-SIGTERM with 0, runs once more with ``--once``, and the oracle reads the targets.
+``kill -9`` at a random instant, some of them several starts in a row. Meanwhile each database
+server is stopped as by a crash and started again, another process locks DuckDB's file and the
+files' folders, a proxy cuts connections around COMMIT, and the API answers with errors,
+broken bodies and refused cursors. Between two lives nothing in a target may be older than it
+was. Then everything is healed, the daemon drains, ends on SIGTERM with 0, runs once more with
+``--once``, and the oracle reads the targets.
 
 ``--pad 8000`` makes the events large, so that segments of the log fill up and go.
 ``--outage-spills 30`` makes outages last up to 30 s, and spill after two attempts; the kills then
-strike while batches are spilled and recomposed.
-``--without-markers`` is the control: it deletes the marker rows between two lives, so a
-batch that was committed but not acknowledged lands again. It must show doubled rows, and
-exits 1 if it does not: an oracle that cannot see the fault proves nothing.
+strike while batches are spilled, and, while there are shards, above all at each point of
+their recovery and recomposition, life after life: a point that was never hit is a fault.
+Two controls, for an oracle that cannot see a fault proves nothing; each exits 1 if it sees none:
+``--without-markers`` deletes the markers between two lives, so a batch that was committed but not
+acknowledged lands again: rows must be doubled. ``--without-order``, with ``--outage-spills``,
+lets newer batches overtake what was spilled: something must go back to what is older.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
+import re
 import shutil
 import sys
 import tempfile
@@ -33,21 +38,35 @@ from typing import TYPE_CHECKING
 from tests.fault import oracle
 from tests.fault.filetargets import TARGETS
 from tests.fault.paged_api import TOKEN
+from tests.fault.points import RARE, RECOVERY, Points, loop_points
 from tests.fault.targets import Target
-from tests.fault.world import Api, Daemon, Progress, config, crash_points, progress, wait_until
+from tests.fault.world import (
+    COMMAND,
+    ROOT,
+    Api,
+    Daemon,
+    Progress,
+    config,
+    crash_points,
+    progress,
+    wait_until,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-AFTER_COMMIT = ("sink.after_commit",)  # where a lost marker doubles rows for sure
 LIMIT = 6.0  # seconds that a life waits for its crash point
-RARE = {"spool.before_unlink": 8}  # passed once a segment: only with --pad in such a time
-ELSEWHERE = {"worker.after_dead_letter"}  # nothing here is refused: see test_start_and_end
 DEFAULT = ("postgresql", "sqlite", "parquet")
-#: With ``--outage-spills``: where it writes and recomposes shards, and where their order counts.
-SPILLING = ("spill.", "recompose.", "sink.after_commit", "worker.before_ack", "spool.after_ack")
 OUTAGE = 2.0  # seconds that an outage lasts at most
 IDLE_LIVES = 6  # lives in a row without progress that fail the loop
+BURST = 4  # lives in a row that are killed while they start and recover, at most
+#: The daemon, and the one of the control in which newer batches overtake shards.
+DAEMON = (COMMAND,)
+OVERTAKING = (sys.executable, "-m", "tests.fault.overtaking")
+
+
+#: A line of the daemon's log, on a pipe or not.
+SPILL_LINE = re.compile(r'stream_spilling.*?"?stream"?\s*[=:]\s*"?([\w/]+)')
 
 
 @dataclass
@@ -61,39 +80,14 @@ class Tally:
     idle: int = 0
     idle_in_a_row: int = 0
     worst_idle: int = 0
+    early: int = 0
     faults: list[str] = field(default_factory=list)
+    older: list[str] = field(default_factory=list)
 
     @property
     def kills(self) -> int:
         """All lives that ended by SIGKILL."""
         return self.random + self.named.total()
-
-
-class Points:
-    """Which crash point comes next, and at which passing of it."""
-
-    def __init__(self, names: list[str], rng: random.Random, most: int, patience: int) -> None:
-        self._rng = rng
-        self._patience = patience
-        self._most = {name: 1 if name in RARE else most for name in names}
-        self._queue: list[str] = []
-        self.missed: Counter[str] = Counter()
-
-    def next(self) -> str | None:
-        """Return ``point:n``, None when no point that is ever passed is left."""
-        if not self._queue:
-            self._queue = [name for name in self._most if self.missed[name] < self._patience]
-            self._rng.shuffle(self._queue)
-        if not self._queue:
-            return None
-        name = self._queue.pop()
-        return f"{name}:{self._rng.randint(1, self._most[name])}"
-
-    def miss(self, spec: str) -> None:
-        """Remember that the point was not passed that often within one life."""
-        name, _, nth = spec.partition(":")
-        self._most[name] = max(1, int(nth) // 2)
-        self.missed[name] += int(nth) == 1
 
 
 class KillLoop:
@@ -109,26 +103,25 @@ class KillLoop:
         pad: int = 0,
         markers: bool = True,
         spills: float = 0.0,
+        order: bool = True,
     ) -> None:
         self.folder = folder
         self.rng = random.Random(seed)
         self.markers = markers
         self.spills = spills
         self.tally = Tally()
-        names = [name for name in crash_points() if pad or name not in RARE]
-        names = [name for name in names if name not in ELSEWHERE]
-        if spills:
-            names = [name for name in names if name.startswith(SPILLING)]
-        else:
-            names = [name for name in names if not name.startswith((*SPILLING[:2], "store."))]
-        if not markers:
-            names = [name for name in names if name in AFTER_COMMIT]
+        self._burst = 0
+        every = crash_points()
+        names = loop_points(every, spills=bool(spills), pad=bool(pad), markers=markers)
         self.points = Points(names, self.rng, 12 if markers else 3, 9 if spills else 3)
+        names = [name for name in every if spills and name.startswith(RECOVERY)]
+        self.recovery = Points(names, self.rng, 12, sys.maxsize)
         self.api = Api(seed, rate, pad)
         self.targets: list[Target] = []
         for name in targets:
             self.targets.append(TARGETS[name](folder, seed))
-        self.daemon = Daemon(folder, {"API_TOKEN": TOKEN})
+        env = {"API_TOKEN": TOKEN, "PYTHONPATH": str(ROOT)}
+        self.daemon = Daemon(folder, env, DAEMON if order else OVERTAKING)
         (folder / "config.yaml").write_text(
             config(self.targets, self.api.url, "attempts: 2" if spills else "")
         )
@@ -151,21 +144,41 @@ class KillLoop:
         if self.rng.random() < 0.3:
             self.api.control(refuse=True)
         before = self._progress()
-        named = tally.named.total() <= tally.random
-        spec = self.points.next() if named or not self.markers else None
+        spec = None if self._burst else self._next()
         self.daemon.start(f"life {tally.lives} {spec or 'random'}", spec)
         if tally.lives % 15 == 0:
             self._end_politely(before)
         elif spec is not None:
             self._end_at(spec)
+        elif self._burst:
+            self._end_early()
         else:
             self._end_anywhere(before)
         self._note_progress(before)
+        self._look()
         if tally.lives % 20 == 0:
             print(f"{tally.lives} lives, {tally.kills} kills", flush=True)
         if not self.markers:
             for target in self.targets:
                 target.delete_markers()
+
+    def _next(self) -> str | None:
+        """Return the point at which the next life is to be killed, None: at any instant."""
+        named = self.tally.named.total() <= self.tally.random
+        if not (named or self.points.following) and self.markers:
+            if self.rng.random() < 0.2:
+                self._burst = self.rng.randint(2, BURST)
+            return None
+        if self.recovery.names and self.shards() and self.rng.random() < 0.75:
+            return self.recovery.next()
+        return self.points.next()
+
+    def _look(self) -> None:
+        """Note what is older in a target than it was after the life before."""
+        for target in self.targets:
+            if found := target.look():
+                where = f"life {self.tally.lives}: {target.name}: {len(found)} times: {found[0]}"
+                self.tally.older.append(where)
 
     def _progress(self) -> Progress:
         return progress(self.api, self.folder, self.targets)
@@ -180,7 +193,15 @@ class KillLoop:
                 self._fault(f"the daemon ended by itself with {code} (armed: {spec})")
         else:
             self.points.miss(spec)
+            self.recovery.miss(spec)
             self._kill()
+
+    def _end_early(self) -> None:
+        """Kill while it starts: before, in and shortly after the recovery of its STORE."""
+        self._burst -= 1
+        self.tally.early += 1
+        wait_until(lambda: self.daemon.ended() is not None, self.rng.uniform(0.2, 1.0), 0.01)
+        self._kill()
 
     def _end_anywhere(self, before: Progress) -> None:
         if self.rng.random() < 0.25:
@@ -225,7 +246,7 @@ class KillLoop:
             tally.idle_in_a_row = 0
         else:
             tally.idle += 1
-            tally.idle_in_a_row += 1
+            tally.idle_in_a_row += not self._burst  # who is killed at once gets nowhere
 
     def settle(self, timeout: float) -> None:
         """Heal everything, let the daemon drain, end it with SIGTERM, and run it once more."""
@@ -237,8 +258,9 @@ class KillLoop:
 
         def drained() -> bool:
             return all(
-                events >= stats["events"] and (versions is None or versions >= stats["versions"])
-                for events, versions in self._progress().landed
+                count >= stats[table]
+                for landed in self._progress().landed
+                for table, count in landed.items()
             )
 
         if not wait_until(drained, timeout, step=0.5):
@@ -247,14 +269,16 @@ class KillLoop:
             self._fault(f"SIGTERM after the drain gave exit code {code}")
         if (code := self.daemon.once(120)) != 0:
             self._fault(f"run --once after the drain gave exit code {code}")
+        self._look()
 
     def verdicts(self) -> list[oracle.Verdict]:
         """Let the oracle judge every target."""
         return oracle.judge_all(self.api.ledger(), self.targets)
 
-    def spilled(self) -> int:
-        """Count how often a stream began to spill."""
-        return (self.folder / "daemon.log").read_text(errors="replace").count("stream_spilling")
+    def spilled(self) -> Counter[str]:
+        """Count how often each stream began to spill."""
+        log = (self.folder / "daemon.log").read_text(errors="replace")
+        return Counter(SPILL_LINE.findall(log))
 
     def shards(self) -> int:
         """Count the shards that are left; there must be none."""
@@ -272,6 +296,9 @@ class KillLoop:
         found = []
         if self.spills and not self.spilled():
             found.append("nothing was spilled")
+        found += [
+            f"nothing was killed at {n}" for n in self.recovery.names if not self.tally.named[n]
+        ]
         if left := self.shards():
             found.append(f"{left} shards are left")
         if dead := self.dead_letters():
@@ -291,7 +318,10 @@ class KillLoop:
 def report(loop: KillLoop, verdicts: list[oracle.Verdict], seconds: float) -> bool:
     """Print what happened; return whether the promise was kept."""
     tally, stats = loop.tally, loop.api.stats()
-    print(f"lives={tally.lives} kills={tally.kills} random={tally.random} terms={tally.terms}")
+    print(
+        f"lives={tally.lives} kills={tally.kills} random={tally.random} (while starting: "
+        f"{tally.early}) terms={tally.terms}"
+    )
     print("named kills:", ", ".join(f"{k}={v}" for k, v in sorted(tally.named.items())) or "none")
     if never := sorted(n for n, m in loop.points.missed.items() if m and not tally.named[n]):
         print("points never passed:", ", ".join(never))
@@ -301,15 +331,20 @@ def report(loop: KillLoop, verdicts: list[oracle.Verdict], seconds: float) -> bo
         if told := target.told():
             print(f"{target.name}: {told}")
     if loop.spills:
-        print(f"streams began to spill {loop.spilled()} times")
+        spilled = loop.spilled()
+        print(f"streams began to spill {spilled.total()} times: {dict(sorted(spilled.items()))}")
     for verdict in verdicts:
         print(verdict)
-    faults = [*tally.faults, *loop.left_behind()]
+    faults = [*tally.faults, *loop.left_behind(), *tally.older[:10]]
     for fault in faults:
         print("FAULT", fault)
     lost = sum(v.lost for v in verdicts)
     doubled = sum(v.doubled for v in verdicts)
-    print(f"{tally.kills} kills in {seconds:.0f} s: {lost} lost, {doubled} doubled")
+    wrong = sum(v.wrong + v.alien for v in verdicts)
+    print(
+        f"{tally.kills} kills in {seconds:.0f} s: {lost} lost, {doubled} doubled, {wrong} wrong, "
+        f"{len(tally.older)} times older than before"
+    )
     return all(v.clean for v in verdicts) and not faults
 
 
@@ -324,7 +359,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--rate", type=float, default=150.0, help="rows a second per resource")
     parser.add_argument("--pad", type=int, default=0, help="bytes of noise in each event")
     parser.add_argument("--outage-spills", type=float, default=0.0, help="longest outage, seconds")
-    parser.add_argument("--without-markers", action="store_true", help="the control")
+    parser.add_argument("--without-markers", action="store_true", help="a control")
+    parser.add_argument("--without-order", action="store_true", help="a control")
     parser.add_argument("--keep", action="store_true", help="keep the folder, also if clean")
     args = parser.parse_args(argv)
     names = [name for name in args.targets.split(",") if TARGETS[name].available()]
@@ -342,6 +378,7 @@ def main(argv: list[str] | None = None) -> int:
         pad=args.pad,
         markers=not args.without_markers,
         spills=args.outage_spills,
+        order=not args.without_order,
     )
     try:
         loop.run(args.kills, args.seconds)
@@ -354,6 +391,11 @@ def main(argv: list[str] | None = None) -> int:
         seen = sum(verdict.doubled for verdict in verdicts)
         print(f"control without markers: {seen} doubled rows seen")
         return 0 if seen else 1
+    if args.without_order:
+        wrong = sum(verdict.wrong for verdict in verdicts)
+        older = len(loop.tally.older)
+        print(f"control without order: {older} times older than before, {wrong} wrong at the end")
+        return 0 if wrong + older else 1
     if clean and not args.keep:
         shutil.rmtree(folder)
     return 0 if clean else 1

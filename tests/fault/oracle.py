@@ -6,7 +6,9 @@ both sides are brought to plain values and counted.
 
 A row is *lost* when the target has fewer copies than the API, *doubled* when it has more,
 *wrong* when the copy differs in a value (for the upserted resource: also when it is not
-the newest version), *alien* when the API never had it.
+the newest version), *alien* when the API never had it, or not in the newest edition.
+
+Order is judged between two lives, too: what a target has must never be older than before.
 """
 
 from __future__ import annotations
@@ -16,15 +18,18 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from tests.fault.targets import Target
 
 EVENT_COLUMNS = ("id", "updated_at", "kind", "amount", "quantity", "paid", "details", "note", "pad")
 STATE_COLUMNS = ("id", "version", "updated", "label", "score", "open")
+BOARD_COLUMNS = ("id", "edition", "label")
+COLUMNS = {"events": EVENT_COLUMNS, "state": STATE_COLUMNS, "board": BOARD_COLUMNS}
 
 
 @dataclass
@@ -123,9 +128,30 @@ def judge_all(ledger: Mapping[str, Any], targets: Iterable[Target]) -> list[Verd
     """Judge every table of every target of the kill loop."""
     verdicts = []
     for target in targets:
-        events = target.rows("events")
-        verdicts.append(judge(f"{target.name} events", ledger["events"], events, EVENT_COLUMNS))
-        if target.upserts:
-            state = target.rows("state")
-            verdicts.append(judge(f"{target.name} state", ledger["state"], state, STATE_COLUMNS))
+        for table in target.tables:
+            name, found = f"{target.name} {table}", target.rows(table)
+            verdicts.append(judge(name, ledger[table], found, COLUMNS[table]))
     return verdicts
+
+
+def gone_back(before: Mapping[Any, int], now: Mapping[Any, int]) -> list[str]:
+    """Say which keys are gone, or have an older version than at the look before."""
+    found = []
+    for key, version in before.items():
+        newer = now.get(key)
+        if newer is None or newer < version:
+            found.append(f"id {key} went from version {version} to {newer}")
+    return found
+
+
+def not_one_edition(before: int, rows: Sequence[Mapping[str, Any]], size: int) -> list[str]:
+    """Say why *rows* are not one whole edition of *size* rows, *before* or a newer one."""
+    editions = sorted({row["edition"] for row in rows})
+    if len(editions) != 1 or len(rows) != size:
+        return [f"{len(rows)} rows of the editions {editions}"]
+    return [f"edition {before} became {editions[0]}"] if editions[0] < before else []
+
+
+def disorder(ids: Sequence[int]) -> list[str]:
+    """Say where ids that only grow do not grow along a file."""
+    return [f"id {b} lies behind {a}" for a, b in pairwise(ids) if b < a]

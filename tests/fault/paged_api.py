@@ -2,7 +2,7 @@
 A paged API that misbehaves: the source of the kill loop, in a process of its own.
 
 ``python -m tests.fault.paged_api --seed N [--rate ROWS] [--pad BYTES]`` prints its
-port and serves until it is killed, so it outlives every life of the daemon. Two resources,
+port and serves until it is killed, so it outlives every life of the daemon. Three resources,
 bearer token ``TOKEN``:
 
 ``GET /events?since=T[&cursor=C]``
@@ -13,6 +13,9 @@ bearer token ``TOKEN``:
 ``GET /state[?since=U]``
     One row per ``id``, with a ``version`` that grows with each revision, ordered by
     revision: ``{"items": [...], "next": URL}``; a revised row moves to the end.
+``GET /board[?cursor=C]``
+    The newest edition of something that is new as a whole many times a second, and has a
+    length of its own each time; all pages of a poll are of one edition.
 
 Faults, while they are on: 500, 429, a body cut short with and without a length, HTML with
 200, and 410 for every cursor and next-URL given out before ``refuse`` or a random instant.
@@ -128,6 +131,25 @@ class States:
         return rows, at - 1 if at < len(self.order) else None
 
 
+@dataclass
+class Board:
+    """Rows that are all replaced by those of the next edition."""
+
+    edition: int = 0
+
+    @staticmethod
+    def rows(edition: int) -> list[dict[str, Any]]:
+        """Return one edition, 1 to 4 pages."""
+        size = PAGE + edition * 7 % (3 * PAGE)
+        label = f"{WORDS[edition % len(WORDS)]} {edition}"
+        return [{"id": i, "edition": edition, "label": label} for i in range(size)]
+
+    def page(self, edition: int, index: int) -> tuple[list[dict[str, Any]], int | None]:
+        """Return one page of an edition and the index of the next row, None at the end."""
+        rows, end = self.rows(edition), index + PAGE
+        return rows[index:end], end if end < len(rows) else None
+
+
 class PagedApi:
     """What the API holds, what it served, and how it misbehaves; guarded by one lock."""
 
@@ -137,10 +159,11 @@ class PagedApi:
         self.lock = threading.Lock()
         self.events = Events(random.Random(seed + 1), pad=pad)
         self.states = States(random.Random(seed + 2))
+        self.board = Board()
         self.producing = True
         self.faulty = True
         self.generation = 0
-        self.served = {"events": 0, "state": 0, "refused": 0, "rows": 0}
+        self.served = {"events": 0, "state": 0, "board": 0, "refused": 0, "rows": 0}
         self.injected = dict.fromkeys(FAULTS, 0)
 
     def produce_forever(self, stop: threading.Event) -> None:
@@ -150,6 +173,7 @@ class PagedApi:
             with self.lock:
                 if not self.producing:
                     continue
+                self.board.edition += 1
                 owed += self.rate * 0.02 * self.rng.choice((0.0, 0.5, 1.0, 2.5))
                 while owed >= 1:
                     owed -= 1
@@ -193,6 +217,14 @@ class PagedApi:
                 )
                 url = f"{base}/state?after={following}&generation={self.generation}"
                 body = {"items": rows, "next": None if following is None else url}
+            elif path == "/board":
+                cursor = one("cursor") or f"{self.generation}-{self.board.edition}-0"
+                generation, edition, start = (int(part) for part in cursor.split("-"))
+                if generation != self.generation:
+                    return self._refuse()
+                rows, following = self.board.page(edition, start)
+                token = None if following is None else f"{generation}-{edition}-{following}"
+                body = {"data": rows, "meta": {"next": token}}
             else:
                 return 404, {"error": "no such resource"}
             self.served[path[1:]] += 1
@@ -216,17 +248,22 @@ class PagedApi:
         with self.lock:
             return {
                 "served": self.served,
-                "pages": self.served["events"] + self.served["state"],
+                "pages": sum(self.served[name] for name in ("events", "state", "board")),
                 "faults": self.injected,
                 "events": len(self.events.rows),
                 "keys": len(self.states.rows),
-                "versions": sum(row["version"] for row in self.states.rows.values()),
+                "state": sum(row["version"] for row in self.states.rows.values()),
+                "board": self.board.edition,
             }
 
     def ledger(self) -> dict[str, Any]:
         """Return all that the API holds: the truth that the targets are held against."""
         with self.lock:
-            return {"events": self.events.rows, "state": list(self.states.rows.values())}
+            return {
+                "events": self.events.rows,
+                "state": list(self.states.rows.values()),
+                "board": self.board.rows(self.board.edition),
+            }
 
 
 class Handler(BaseHTTPRequestHandler):

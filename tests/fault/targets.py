@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from tests.fault.oracle import gone_back
 from tests.fault.outages import Outages
 from tests.fault.proxy import Frontend, MysqlFrontend, Proxy
 from tests.fixtures import mariadb, mysql, postgres
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
     from tests.fixtures.postgres import Postgres
 
 #: What `Target.landed` counts.
-COUNTS = ("select count(*) from events", "select coalesce(sum(version), 0) from state")
+COUNTS = {
+    "events": "select count(*) from events",
+    "state": "select coalesce(sum(version), 0) from state",
+}
 
 
 class Target(ABC):
@@ -29,23 +33,26 @@ class Target(ABC):
     Another one is a subclass and an entry in `TARGETS`.
 
     Attributes:
-        upserts: Whether it takes the resource ``state``, too.
+        tables: Which resources of the API it takes.
     """
 
     name: ClassVar[str]
-    upserts: ClassVar[bool] = True
+    tables: ClassVar[tuple[str, ...]] = ("events", "state")
 
     def __init__(self, folder: Path, seed: int) -> None:
         """Start what is needed; *folder* is the project's."""
         self.folder = folder
+        self.outages: Outages | None = None
+        self._landed = dict.fromkeys(self.tables, 0)
+        self._versions: dict[Any, int] = {}
 
     @abstractmethod
     def stream(self) -> str:
         """Return what stands behind the stream's name in config.yaml."""
 
     @abstractmethod
-    def landed(self) -> tuple[int, int | None]:
-        """Count events and add up versions, quickly; the last count if it is away now."""
+    def landed(self) -> dict[str, int]:
+        """Count events, add up versions, quickly; what was counted last if it is away now."""
 
     @abstractmethod
     def rows(self, table: str) -> Iterator[dict[str, Any]]:
@@ -60,13 +67,31 @@ class Target(ABC):
     def delete_markers(self) -> None:
         """Delete the marker rows, if it is there."""
 
+    def away(self) -> tuple[type[Exception], ...]:
+        """Return what `rows` raises while it is away, or has no such table yet."""
+        return (FileNotFoundError,)
+
+    def look(self) -> list[str]:
+        """Say what is older than at the last look; for when no daemon runs."""
+        if "state" not in self.tables:
+            return []
+        try:
+            versions = {row["id"]: row["version"] for row in self.rows("state")}
+        except self.away():
+            return []
+        before, self._versions = self._versions, versions
+        return gone_back(before, versions)
+
     def sabotage(self, longest: float) -> None:
-        """Begin with outages of up to *longest* seconds."""
-        return
+        """Begin with outages of up to *longest* seconds, if it has any."""
+        if self.outages is not None:
+            self.outages.longest = longest
+            self.outages.start()
 
     def heal(self) -> None:
         """Return when it serves again and will go on to."""
-        return
+        if self.outages is not None:
+            self.outages.heal()
 
     def foreign(self) -> list[str]:
         """Name what is there that nobody asked for."""
@@ -74,11 +99,12 @@ class Target(ABC):
 
     def told(self) -> str:
         """Say what was done to it."""
-        return ""
+        return f"outages={self.outages.count}" if self.outages is not None else ""
 
     def close(self) -> None:
         """End every process."""
-        return
+        with suppress(RuntimeError):
+            Target.heal(self)
 
 
 class Server(Target):
@@ -91,15 +117,17 @@ class Server(Target):
         self.server = self.start()
         seed += len(self.name)  # servers shall not fail in step
         self.proxy = Proxy(self.server.port, seed, self.frontend)
-        self.outages = Outages(self.server, seed)
-        self._landed = (0, 0)
+        port = self.server.port
+        self.outages = Outages(
+            lambda: self.server.stop("immediate"), lambda: self.server.start(port), seed
+        )
 
     @abstractmethod
     def start(self) -> Postgres | MysqlServer:
         """Return a running server with durable commits."""
 
     @abstractmethod
-    def count(self) -> tuple[int, int]:
+    def count(self) -> dict[str, int]:
         """Return what `COUNTS` asks, 0 where there is no table; raises if it is away."""
 
     def url(self) -> str:
@@ -112,27 +140,20 @@ class Server(Target):
     def stream(self) -> str:
         return f'{{ url: "{self.url()}" }}'
 
-    def landed(self) -> tuple[int, int | None]:
+    def landed(self) -> dict[str, int]:
         with suppress(ConnectionError):
             self._landed = self.count()
         return self._landed
 
-    def sabotage(self, longest: float) -> None:
-        self.outages.longest = longest
-        self.outages.start()
-
     def heal(self) -> None:
-        if self.outages.ident is not None:
-            self.outages.heal()
+        super().heal()
         self.proxy.cutting = False
 
     def told(self) -> str:
-        return f"outages={self.outages.count} commits={self.proxy.commits} cuts={self.proxy.cuts}"
+        return f"{super().told()} commits={self.proxy.commits} cuts={self.proxy.cuts}"
 
     def close(self) -> None:
-        with suppress(RuntimeError):
-            if self.outages.is_alive():
-                self.outages.heal()
+        super().close()
         self.proxy.close()
         self.server.destroy()
 
@@ -152,22 +173,26 @@ class PostgresTarget(Server):
         server.start()
         return server
 
-    def count(self) -> tuple[int, int]:
+    def away(self) -> tuple[type[Exception], ...]:
         import psycopg
 
-        counts = []
+        return (psycopg.Error,)
+
+    def count(self) -> dict[str, int]:
+        import psycopg
+
+        counts = dict.fromkeys(COUNTS, 0)
         try:
             with psycopg.connect(self.server.dsn, connect_timeout=2) as connection:
-                for query in COUNTS:
+                for table, query in COUNTS.items():
                     try:
                         row = connection.execute(query).fetchone()
-                        counts.append(int(row[0]) if row else 0)
+                        counts[table] = int(row[0]) if row else 0
                     except psycopg.errors.UndefinedTable:
                         connection.rollback()
-                        counts.append(0)
         except psycopg.OperationalError as exc:
             raise ConnectionError(str(exc)) from exc
-        return counts[0], counts[1]
+        return counts
 
     def rows(self, table: str) -> Iterator[dict[str, Any]]:
         import psycopg
@@ -245,17 +270,20 @@ class MysqlTarget(Server):
         except (pymysql.OperationalError, pymysql.InterfaceError) as exc:
             raise ConnectionError(str(exc)) from exc
 
-    def count(self) -> tuple[int, int]:
+    def away(self) -> tuple[type[Exception], ...]:
         import pymysql
 
-        counts = []
-        for query in COUNTS:
-            try:
+        return (pymysql.Error, ConnectionError)
+
+    def count(self) -> dict[str, int]:
+        import pymysql
+
+        counts = dict.fromkeys(COUNTS, 0)
+        for table, query in COUNTS.items():
+            with suppress(pymysql.ProgrammingError):
                 ((found,),) = (row.values() for row in self._query(query))
-                counts.append(int(found))
-            except pymysql.ProgrammingError:
-                counts.append(0)
-        return counts[0], counts[1]
+                counts[table] = int(found)
+        return counts
 
     def rows(self, table: str) -> Iterator[dict[str, Any]]:
         yield from self._query(f"select * from `{table}`")
@@ -307,15 +335,18 @@ class SqliteTarget(Target):
         """Return the file."""
         return self.folder / "target.db"
 
-    def landed(self) -> tuple[int, int | None]:
-        counts = [0, 0]
+    def away(self) -> tuple[type[Exception], ...]:
+        return (sqlite3.Error,)
+
+    def landed(self) -> dict[str, int]:
+        counts = dict.fromkeys(COUNTS, 0)
         if self.path.exists():
             uri = f"file:{self.path}?mode=ro"
             with closing(sqlite3.connect(uri, uri=True, timeout=10)) as connection:
-                for i, query in enumerate(COUNTS):
+                for table, query in COUNTS.items():
                     with suppress(sqlite3.OperationalError):
-                        counts[i] = int(connection.execute(query).fetchone()[0])
-        return counts[0], counts[1]
+                        counts[table] = int(connection.execute(query).fetchone()[0])
+        return counts
 
     def rows(self, table: str) -> Iterator[dict[str, Any]]:
         with closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)) as connection:
@@ -332,7 +363,7 @@ class ParquetTarget(Target):
     """Shards in the project's folder."""
 
     name = "parquet"
-    upserts = False
+    tables = ("events",)
 
     def __init__(self, folder: Path, seed: int) -> None:
         super().__init__(folder, seed)
@@ -344,13 +375,13 @@ class ParquetTarget(Target):
     def delete_markers(self) -> None:
         """Do nothing: a shard's name is its marker."""
 
-    def landed(self) -> tuple[int, int | None]:
+    def landed(self) -> dict[str, int]:
         import pyarrow.parquet as pq
 
         for path in (self.folder / "shards" / "events").glob("*.parquet"):
             if path not in self._rows_of:
                 self._rows_of[path] = pq.read_metadata(path).num_rows
-        return sum(self._rows_of.values()), None
+        return {"events": sum(self._rows_of.values())}
 
     def rows(self, table: str) -> Iterator[dict[str, Any]]:
         """Read every shard by itself: each may have columns and types of its own."""

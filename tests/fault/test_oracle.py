@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import os
+import random
 import socket
 import struct
 import threading
@@ -12,12 +16,23 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.fault.oracle import EVENT_COLUMNS, STATE_COLUMNS, judge
-from tests.fault.paged_api import TOKEN, Events, Server, States, serve
+from tests.fault.oracle import (
+    EVENT_COLUMNS,
+    STATE_COLUMNS,
+    disorder,
+    gone_back,
+    judge,
+    not_one_edition,
+)
+from tests.fault.outages import Holder
+from tests.fault.paged_api import TOKEN, Board, Events, Server, States, serve
+from tests.fault.points import Points
 from tests.fault.proxy import Frontend, MysqlFrontend, Proxy
+from tests.fault.world import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 EVENT = {
     "id": 1,
@@ -76,6 +91,64 @@ def test_an_old_version_is_wrong() -> None:
     """An upserted row that is not the newest version is wrong."""
     new = {"id": 1, "version": 2, "updated": 5, "label": "x", "score": 0.5, "open": True}
     assert judge("t", [new], [{**new, "version": 1}], STATE_COLUMNS).wrong == 1
+
+
+def test_what_is_older_than_before_is_seen() -> None:
+    """A key with an older version, or none, has gone back; a new key has not."""
+    assert not gone_back({1: 2}, {1: 2, 2: 1})
+    assert not gone_back({1: 2}, {1: 3})
+    assert len(gone_back({1: 2, 2: 2, 3: 2}, {1: 1, 3: 2})) == 2
+
+
+def test_a_file_of_two_editions_is_seen() -> None:
+    """One whole edition, as new as the last: a mix, a part and an older one are faults."""
+    whole, mixed = Board.rows(8), [*Board.rows(8)[:-1], Board.rows(9)[0]]
+    assert not not_one_edition(7, whole, len(whole))
+    assert not_one_edition(7, mixed, len(whole))
+    assert not_one_edition(7, whole[1:], len(whole))
+    assert not_one_edition(9, whole, len(whole))
+
+
+def test_a_batch_that_overtook_another_is_seen() -> None:
+    """Ids that do not grow along a file; a twin of the API is in order."""
+    assert not disorder([1, 2, 2, 3])
+    assert len(disorder([1, 3, 2, 4])) == 1
+
+
+def test_a_torn_tail_comes_before_its_cut() -> None:
+    """A point that needs a crash of another kind follows one, at once, or is not armed."""
+    points = Points(["recover.before_cut"], random.Random(1), 12, 3)
+    assert points.next() == "spool.mid_append:1"
+    assert points.next() == "recover.before_cut:1"
+    assert points.next() == "spool.mid_append:1"
+    points.miss("spool.mid_append:1")
+    assert points.next() == "spool.mid_append:1"
+
+
+def test_another_process_holds_a_folder(tmp_path: Path) -> None:
+    """An outage of a file: its folder's lock is taken, and given back at the end."""
+    holder = Holder("flock", tmp_path)
+    with _folder(tmp_path) as fd:
+        holder.begin()
+        assert wait_until(lambda: not _free(fd), 30)
+        holder.end()
+        assert wait_until(lambda: _free(fd), 30)
+
+
+@contextlib.contextmanager
+def _folder(path: Path) -> Iterator[int]:
+    fd = os.open(path, os.O_RDONLY)
+    yield fd
+    os.close(fd)
+
+
+def _free(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    fcntl.flock(fd, fcntl.LOCK_UN)
+    return True
 
 
 @pytest.fixture

@@ -31,42 +31,50 @@ streams:
 {streams}
 defaults: {{ every: 200ms, auth: {{ bearer: "${{API_TOKEN}}" }}, grace: 20s{more} }}
 collectors:
+"""
+EVENTS = """\
   events:
     get: {api}/events
     pages: {{ cursor: meta.next, param: cursor }}
     rows: data
     since: {{ field: updated_at, param: since }}
-    to: {{ {events} }}
+    to: {{ {to} }}
 """
-#: With a target that has keys.
 STATE = """\
   state:
     get: {api}/state
     pages: {{ next: next }}
     rows: items
     since: {{ field: updated, param: since }}
-    to: {{ {state} }}
+    to: {{ {to} }}
 """
+BOARD = """\
+  board:
+    get: {api}/board
+    pages: {{ cursor: meta.next, param: cursor }}
+    rows: data
+    to: {{ {to} }}
+"""
+
+
+#: Each resource of the API: its collector, and what a target is told about it.
+RESOURCES = {"events": (EVENTS, ""), "state": (STATE, " upsert: id "), "board": (BOARD, "")}
 
 
 def config(targets: Sequence[Target], api: str, more: str = "") -> str:
     """
-    Return a config.yaml in which every target gets the events, those with keys the state.
+    Return a config.yaml in which every target gets the resources that it takes.
 
     Args:
         more: More defaults, such as ``attempts: 2``.
     """
     streams = "\n".join(f"  {target.name}: {target.stream()}" for target in targets)
-    events = ", ".join(f"{target.name}: {{}}" for target in targets)
-    state = ", ".join(f"{target.name}: {{ upsert: id }}" for target in targets if target.upserts)
-    text = CONFIG.format(
-        status_port=free_port(),
-        streams=streams,
-        api=api,
-        events=events,
-        more=more and f", {more}",
-    )
-    return text + (STATE.format(api=api, state=state) if state else "")
+    text = CONFIG.format(status_port=free_port(), streams=streams, more=more and f", {more}")
+    for table, (collector, options) in RESOURCES.items():
+        takers = [f"{t.name}: {{{options}}}" for t in targets if table in t.tables]
+        if takers:
+            text += collector.format(api=api, to=", ".join(takers))
+    return text
 
 
 def free_port() -> int:
@@ -130,8 +138,11 @@ class Api:
 class Daemon:
     """One life after another of ``api2db run`` in one project folder."""
 
-    def __init__(self, folder: Path, env: dict[str, str]) -> None:
+    def __init__(
+        self, folder: Path, env: dict[str, str], command: Sequence[str | Path] = (COMMAND,)
+    ) -> None:
         self.folder = folder
+        self._command = command
         self._env = {**os.environ, **env}
         self._env.pop("API2DB_CRASH", None)
         self._process: subprocess.Popen[bytes] | None = None
@@ -144,7 +155,7 @@ class Daemon:
             log.write(f"\n=== {label}\n".encode())
             log.flush()
             self._process = subprocess.Popen(
-                [COMMAND, "run", "-c", "config.yaml"],
+                [*self._command, "run", "-c", "config.yaml"],
                 cwd=self.folder,
                 env=env,
                 stdout=log,
@@ -158,7 +169,7 @@ class Daemon:
             log.write(b"\n=== once\n")
             log.flush()
             return subprocess.run(
-                [COMMAND, "run", "--once", "-c", "config.yaml"],
+                [*self._command, "run", "--once", "-c", "config.yaml"],
                 cwd=self.folder,
                 env=self._env,
                 stdout=log,
@@ -201,7 +212,7 @@ class Progress:
 
     pages: int
     spool: tuple[tuple[str, int, int], ...]
-    landed: tuple[tuple[int, int | None], ...]
+    landed: tuple[dict[str, int], ...]
 
     def since(self, before: Progress) -> bool:
         """Whether anything at all moved after *before*."""

@@ -100,7 +100,13 @@ class Log:
 
 
 def run(
-    api: Api, log: Log, *, since: Since | None = None, steps: int = 10**6, max_pages: int = 1000
+    api: Api,
+    log: Log,
+    *,
+    since: Since | None = None,
+    steps: int = 10**6,
+    max_pages: int = 1000,
+    anew: bool = False,
 ) -> bool:
     """Run a poll until it ends, fails, or has stored *steps* steps; return whether it ended."""
     checkpoint = Checkpoint.from_bytes(log.state)
@@ -119,6 +125,7 @@ def run(
         max_pages=max_pages,
         next_seq=lambda: len(log.records),
         held=log.held,
+        anew=anew,
     )
     for done, step in enumerate(poll.steps()):
         if done == steps:
@@ -268,6 +275,19 @@ def test_no_content_is_a_page_without_rows(taken: int) -> None:
     assert checkpoint.since == (1 if taken else None)
     assert run(Api(rows=rows), log, since=Since(initial=0))
     assert log.rows() == once(rows)
+
+
+def test_a_poll_that_is_replaced_begins_anew() -> None:
+    """If the API refuses to go on, a poll of which nothing is kept brings no row of before."""
+    api, log = Api(rows=[{"id": i, "v": "old"} for i in range(5)]), Log()
+    run(api, log, steps=2, anew=True)
+    api.rows = [{"id": i, "v": "new"} for i in range(3)] + [{"id": 0, "v": "old"}]
+    api.refuse, api.issued = True, set()
+    assert run(api, log, anew=True)
+    (abandoned, _), (last, _) = log.records[0], log.records[-1]
+    assert abandoned != last
+    log.records = [record for record in log.records if record[0] == last]
+    assert log.rows() == once(api.rows)
 
 
 def test_a_wrong_credential_does_not_restart_a_poll() -> None:

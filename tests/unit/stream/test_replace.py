@@ -134,6 +134,21 @@ def test_the_last_of_several_polls(bench: Bench) -> None:
     bench.until(lambda: markers() == 0)
 
 
+def test_an_abandoned_poll(bench: Bench) -> None:
+    """A poll that will never end leaves the log when the next begins, and is never written."""
+    bench.worker.start()
+    bench.poll("a", 1)
+    bench.until(lambda: bench.waiting() == 0)
+    bench.put("b", 2, first=True)
+    bench.put("b", 3)
+    bench.put("c", 4, first=True)
+    bench.until(lambda: bench.waiting() == 1)
+    assert bench.rows() == [1]
+    bench.put("c", 5, last=True)
+    bench.until(lambda: bench.waiting() == 0)
+    assert bench.rows() == [4, 5]
+
+
 def test_a_long_poll(bench: Bench) -> None:
     """A poll of more pages than a transaction of appends takes lands whole, in order."""
     for n in range(100):
