@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from api2db.app.config import load
 from api2db.app.preflight import preflight
+from api2db.app.project import load
 from api2db.core.errors import Api2dbError
 
 if TYPE_CHECKING:

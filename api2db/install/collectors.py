@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 import click
 
 from api2db.app import document
-from api2db.app.config import COLLECTORS, load
+from api2db.app.config import COLLECTORS
+from api2db.app.project import load
 from api2db.app.quantity import duration
 from api2db.core.errors import ConfigError
 from api2db.files.layout import NAME, Layout
@@ -40,11 +41,14 @@ def listing(path: Path, *, as_json: bool) -> int:
     config = load(path, os.environ)
     found = [_picture(collector) for collector in config.collectors.values()]
     if as_json:
-        click.echo(json.dumps(found))
+        disabled = [{"name": name, "disabled": True} for name in config.disabled]
+        click.echo(json.dumps([*found, *disabled]))
         return 0
     for each in found:
         targets = ", ".join(f"{stream}.{table}" for stream, table in each["to"].items())
         click.echo(f"{each['name']}: {each['source']}, {each['schedule']}, to {targets}")
+    for name in config.disabled:
+        click.echo(f"{name}: disabled, its seconds are 0")
     return 0
 
 

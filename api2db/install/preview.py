@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from api2db.app import log
-from api2db.app.config import load
 from api2db.app.line import make_target
 from api2db.app.preflight import ready
+from api2db.app.project import load
 from api2db.app.source import make_form, make_since, make_source
 from api2db.core.clock import SystemClock
 from api2db.core.errors import ConfigError

@@ -12,10 +12,10 @@ import click
 import orjson
 
 from api2db.app import log, snapshot
-from api2db.app.config import load
 from api2db.app.daemon import Daemon
 from api2db.app.notify import notify, watch
 from api2db.app.preflight import preflight
+from api2db.app.project import load
 from api2db.app.quantity import duration
 from api2db.install import process
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from api2db.app.config import load
+from api2db.app.project import load
 from api2db.core.errors import ConfigError
 from api2db.files.layout import Layout
 from api2db.spool.inspection import inspect as look

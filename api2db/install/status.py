@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from api2db.app import log, snapshot
-from api2db.app.config import load
+from api2db.app.project import load
 from api2db.core.errors import StoreLocked
 from api2db.files.layout import Layout
 
