@@ -107,7 +107,7 @@ class _FrameUnpickler(_Unpickler):  # type: ignore[misc]
 
     def find_class(self, module: str, name: str) -> Any:
         """Return what *name* of *module* stands for here."""
-        module = _RENAMED.get(module, module)
+        module = _public(_RENAMED.get(module, module), name)
         if (module, name) in _GUARDED:
             return _GUARDED[module, name]
         if name not in _ADMITTED.get(module, ()):
@@ -122,6 +122,15 @@ class _FrameUnpickler(_Unpickler):  # type: ignore[misc]
         super().load_build()
 
     dispatch[pickle.BUILD[0]] = load_build
+
+
+def _public(module: str, name: str) -> str:
+    """Return the module that has *name* now: pickles of pandas 1 and 2 name inner ones."""
+    if module.startswith("pandas.core."):
+        for public in ("pandas", "pandas.arrays"):
+            if name in _ADMITTED[public]:
+                return public
+    return module
 
 
 def _is_dtype(value: object) -> bool:
@@ -160,12 +169,19 @@ def _getattr(owner: object, name: str) -> Any:
     return ZoneInfo._unpickle  # type: ignore[attr-defined]
 
 
+def _zone(name: str = "UTC", *_offsets: object) -> ZoneInfo:
+    """Return the time zone that pytz has under *name*: pandas 1 took its zones from there."""
+    return ZoneInfo(name)
+
+
 #: What would do more than DataFrames need: ``ndarray`` takes any memory for pointers.
 _GUARDED: dict[tuple[str, str], Any] = {
     ("builtins", "getattr"): _getattr,
     ("numpy", "dtype"): _dtype,
     ("numpy", "ndarray"): None,
     ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+    ("pytz", "_UTC"): _zone,
+    ("pytz", "_p"): _zone,
 }
 
 

@@ -87,14 +87,13 @@ def frame(table: pa.Table) -> Any:
         pa.int64(): pd.Int64Dtype(),
         pa.float64(): pd.Float64Dtype(),
         pa.string(): pd.StringDtype(),
+        pa.bool_(): pd.BooleanDtype(),
     }
-    nullable = [
-        field.name
-        for field, column in zip(table.schema, table.columns, strict=True)
-        if field.type == pa.bool_() and column.null_count
-    ]
-    made = table.to_pandas(types_mapper=known.get)
-    return made.astype(dict.fromkeys(nullable, "boolean")) if nullable else made
+    made = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        plain = column.type == pa.bool_() and not column.null_count
+        made[name] = column.to_numpy() if plain else known[column.type].__from_arrow__(column)
+    return pd.DataFrame(made, copy=False)
 
 
 def finish(steps: Sequence[Post], made: Any) -> Any:

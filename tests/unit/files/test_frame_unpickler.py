@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -144,3 +145,27 @@ except Exception as exc:
 """
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert out.stdout.strip() == "FileUnreadable", out.stderr
+
+
+@pytest.mark.parametrize("version", ["1.5.3", "2.3.3"])
+def test_older_pandas(version: str) -> None:
+    """What earlier pandas wrote opens, though its classes had other homes, and its zones too."""
+    path = Path(__file__).with_name("pickles") / f"pandas-{version}.pickle"
+    with path.open("rb") as file:
+        frame = load_frame(file, path.name)
+    day = pd.Timestamp("2020-01-01")
+    assert frame.iloc[0].to_dict() == {
+        "id": 1,
+        "name": "one",
+        "t": day,
+        "i": 1,
+        "f": 1.5,
+        "s": "a",
+        "b": True,
+        "u": day.tz_localize("UTC"),
+        "z": day.tz_localize("Europe/Berlin"),
+        "c": "a",
+        "o": day,
+        "td": pd.Timedelta(1, "s"),
+    }
+    assert frame.isna().sum().sum() == 7
