@@ -29,6 +29,8 @@ from tests.fixtures.fake_clock import FakeClock
 class Log:
     """What a spool would hold, and the function that fills it."""
 
+    anew = False
+
     def __init__(self, function: Callable[..., Any], since: Since | None = None) -> None:
         self.records: list[tuple[str, pa.RecordBatch]] = []
         self.state = b""
@@ -64,6 +66,7 @@ class Log:
             max_pages=1,
             next_seq=lambda: len(self.records),
             held=lambda name, first: (r for n, r in self.records[first:] if n == name),
+            anew=self.anew,
         )
         taken = self.steps(poll)
         for _ in range(steps):
@@ -105,6 +108,18 @@ def test_a_function_without_checkpoints_begins_again(
             log = Log(function)
     assert log.run()
     assert counted(log.rows) == counted([{"n": n} for part in parts for n in part])
+
+
+def test_a_function_that_is_replaced_begins_a_new_poll() -> None:
+    """What a call brought that was cut off is not in the poll that all streams take whole."""
+    log = Log(lambda: iter([[{"v": "old"}], [{"v": "old"}]]))
+    log.anew = True
+    assert not log.run(1)
+    log.call(lambda: iter([[{"v": "new"}], [{"v": "old"}]]))
+    assert log.run()
+    last = log.records[-1][0]
+    rows = [row for poll, rows in log.records if poll == last for row in rows.to_pylist()]
+    assert rows == [{"v": "new"}, {"v": "old"}]
 
 
 @given(CHUNKS, st.lists(st.integers(0, 5), max_size=8), st.integers(1, 4))
