@@ -46,6 +46,7 @@ soak: $(READY) servers  ## The long tests: KILLS=200 kills within FOR seconds, m
 	@$(PY) -m tests.fault.killloop --targets mariadb,mysql --kills 10 --without-markers
 	@$(PY) -m tests.fault.killloop --targets duckdb,csv --kills $(KILLS) $(if $(FOR),--seconds $(FOR))
 	@$(PY) -m tests.fault.killloop --targets duckdb,csv --kills 10 --without-markers
+	@sh scripts/setup_drivers.sh
 	@$(PY) -m pytest -q -m soak --timeout 1000 --show-capture stdout
 
 lint: $(READY)  ## ruff, and the layers
@@ -76,5 +77,6 @@ docs: $(READY)  ## Do links lead somewhere, do the named commands exist, does th
 lock: $(READY)  ## Make requirements/*.txt anew from pyproject.toml; UPGRADE=1 takes newer versions
 	@$(COMPILE) $(PACKAGE) --group dev -o requirements/dev.txt
 	@$(COMPILE) $(PACKAGE) --constraint requirements/dev.txt -o requirements/run.txt
+	@$(COMPILE) --constraint requirements/dev.txt --group drivers -o requirements/drivers.txt
 	@$(COMPILE) --constraint requirements/dev.txt --group build -o requirements/build.txt
 	@$(COMPILE) --constraint requirements/dev.txt --group bench -o requirements/bench.txt

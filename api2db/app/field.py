@@ -17,6 +17,7 @@ from api2db.ingest.auth import fault_of_header, fault_of_text, fault_of_value
 
 TYPES = ("int", "float", "bool", "str", "datetime", "date", "decimal", "json")
 _TARGETS = "postgresql, mysql, mariadb, sqlite and duckdb"
+_MYSQL_DRIVERS = ("", "pymysql", "mysqldb", "mariadbconnector")
 _NOT_YET = "is not supported yet in this version"
 
 
@@ -113,8 +114,9 @@ def _target(value: object) -> object:
             raise ValueError("write a URL such as postgresql://user@host/db or sqlite:///file.db")
         if scheme not in ("postgresql", "postgres", "mysql", "mariadb", "sqlite", "duckdb"):
             raise ValueError(f"unknown kind of target; there are {_TARGETS}")
-        if scheme in ("mysql", "mariadb") and driver not in ("", "pymysql"):
-            raise ValueError(f"the driver {driver} {_NOT_YET}; write {scheme}://")
+        if scheme in ("mysql", "mariadb") and driver not in _MYSQL_DRIVERS:
+            there = ", ".join(_MYSQL_DRIVERS[1:])
+            raise ValueError(f"unknown driver {driver}; write {scheme}://, or one of {there}")
         _port(value)
     return value
 

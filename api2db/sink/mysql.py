@@ -20,7 +20,8 @@ import pymysql
 from api2db.core.errors import SinkError, SinkRejected
 from api2db.sink import mysqlrows
 from api2db.sink.load import where
-from api2db.sink.mysqlconnection import Connection, settings
+from api2db.sink.mysqlconnection import settings
+from api2db.sink.mysqldriver import connector
 from api2db.sink.mysqlerrors import number, translate
 from api2db.sink.mysqltable import CHANGED, MysqlTable
 from api2db.sink.mysqltypes import unfit
@@ -57,7 +58,9 @@ class MysqlSink(MysqlTable, SqlSink):
     """One table of a MariaDB or MySQL database, through one connection."""
 
     def __init__(self, url: str, delivery: Delivery) -> None:
-        self._settings = settings(url, f"streams.{delivery.stream}.url")
+        where = f"streams.{delivery.stream}.url"
+        self._settings = settings(url, where)
+        self._connector = connector(url.partition(":")[0].partition("+")[2], where)
         mariadb = url.lower().startswith("mariadb")
         super().__init__(delivery, mariadb=mariadb, database=self._settings["database"])
         self.name = f"sql.{'mariadb' if mariadb else 'mysql'}"
@@ -66,7 +69,7 @@ class MysqlSink(MysqlTable, SqlSink):
     # -- connection ----------------------------------------------------------------
 
     def _connect(self) -> None:
-        self._connection = Connection(self._settings)
+        self._connection = self._connector(self._settings)
         self._connection.open()
         self.mariadb = self._connection.mariadb
 

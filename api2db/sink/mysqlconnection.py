@@ -57,12 +57,9 @@ def settings(url: str, where: str) -> dict[str, Any]:
     Return what *url* says, as arguments of `pymysql.Connection`.
 
     Raises:
-        ConfigError: It names another driver, no database, or an option that is none.
+        ConfigError: It names no database, or an option that is none.
     """
     parts = urlsplit(url)
-    driver = parts.scheme.partition("+")[2]
-    if driver not in ("", "pymysql"):
-        raise ConfigError(f"{where}: the driver {driver!r} is not supported", hint="use pymysql")
     database = unquote(parts.path.removeprefix("/"))
     if not database or "/" in database:
         raise ConfigError(f"{where}: names no database", hint="write mysql://user@host/database")
@@ -111,9 +108,12 @@ class Connection:
         except OSError as exc:  # a certificate that cannot be read
             raise SinkMisconfigured(f"{type(exc).__name__}: {exc}", hint="check the url") from exc
 
+    def _connect(self) -> None:
+        self._db.connect()
+
     def open(self) -> None:
         """Connect and prepare the session."""
-        self._db.connect()
+        self._connect()
         self.run(_SESSION)
         self.run(_ISOLATION)
         ((version, infile, packet),) = self.run(_ABOUT)
@@ -135,10 +135,9 @@ class Connection:
             rows: tuple[tuple[Any, ...], ...] = cursor.fetchall()
             return rows
 
-    def send(self, statement: bytes) -> int:
-        """Run a statement whose values stand in it; return how many rows it changed."""
-        changed: int = self._db.query(statement)
-        return changed
+    def send(self, statement: bytes) -> None:
+        """Run a statement whose values stand in it."""
+        self._db.query(statement)
 
     def load(self, statement: str, data: Iterable[tuple[memoryview, int]]) -> tuple[int, int, int]:
         """
@@ -173,14 +172,18 @@ class Connection:
         """Close the socket from outside: a server that was stopped never answers."""
         self.interrupted = True
         with self._guard:
-            plain = self._db._sock
+            plain = self._fileno()
             if plain is None:
                 return
             with (
                 suppress(OSError, ValueError),
-                socket.socket(fileno=os.dup(plain.fileno())) as duplicate,
+                socket.socket(fileno=os.dup(plain)) as duplicate,
             ):
                 duplicate.shutdown(socket.SHUT_RDWR)
+
+    def _fileno(self) -> int | None:
+        plain = self._db._sock
+        return None if plain is None else plain.fileno()
 
     def close(self) -> None:
         """Say good-bye if that can be done without waiting, and close. Idempotent."""

@@ -135,11 +135,12 @@ class PostgresBackend(Backend):
 class MysqlBackend(Backend):
     """A database of its own on the session's server of MariaDB or MySQL."""
 
-    def __init__(self, server: MysqlServer) -> None:
+    def __init__(self, server: MysqlServer, driver: str = "") -> None:
         self.server = server
         self.name = server.scheme
         self.database = f"d{uuid.uuid4().hex[:12]}"
-        self.url = server.create_database(self.database)
+        scheme, _, rest = server.create_database(self.database).partition(":")
+        self.url = f"{scheme}+{driver}:{rest}" if driver else f"{scheme}:{rest}"
 
     def _make(self, delivery: Delivery) -> Sink:
         """Return a sink that is not open."""

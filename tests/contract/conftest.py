@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 DATABASES = ("postgresql", "mariadb", "mysql", "sqlite", "duckdb")
 FILES = tuple(f"{fmt}-{mode}" for mode in ("shard", "update") for fmt in FORMATS)
 BACKENDS = DATABASES + FILES
+#: MariaDB by another driver than PyMySQL, and the module that this driver is.
+DRIVERS = {"mariadb+mysqldb": "MySQLdb", "mariadb+mariadbconnector": "mariadb"}
 _ran: set[str] = set()
 
 
@@ -58,15 +61,29 @@ def _backend(name: str, request: pytest.FixtureRequest, folder: Path) -> Backend
         return PostgresBackend(request.getfixturevalue("postgres"))
     if name in ("mariadb", "mysql"):
         return MysqlBackend(request.getfixturevalue(name))
+    if name in DRIVERS:
+        return MysqlBackend(request.getfixturevalue("mariadb"), name.partition("+")[2])
     if name in ("sqlite", "duckdb"):
         return SqliteBackend(folder) if name == "sqlite" else DuckdbBackend(folder)
     fmt, _, mode = name.partition("-")
     return LocalBackend(folder, fmt, mode)
 
 
+def drivers() -> list[ParameterSet]:
+    """Return the drivers, for the long tests; one that is not installed is skipped."""
+    found = []
+    for name, module in DRIVERS.items():
+        absent = pytest.mark.skipif(find_spec(module) is None, reason=f"{module} is not installed")
+        found.append(pytest.param(name, marks=[pytest.mark.soak, absent]))
+    return found
+
+
 def _params(names: Iterable[str]) -> list[ParameterSet]:
-    """Mark each target by its kind, or by the format of its files."""
-    return [pytest.param(name, marks=pytest.mark.backend(name.partition("-")[0])) for name in names]
+    """Mark each target by its kind, or by the format of its files; drivers are for the soak."""
+    found = [
+        pytest.param(name, marks=pytest.mark.backend(name.partition("-")[0])) for name in names
+    ]
+    return found + drivers()
 
 
 @pytest.fixture(params=_params(BACKENDS))
@@ -88,5 +105,5 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say which targets the contract ran over."""
     if _ran:
-        ran = ", ".join(name for name in BACKENDS if name in _ran)
+        ran = ", ".join(name for name in (*BACKENDS, *DRIVERS) if name in _ran)
         terminalreporter.write_line(f"sink contract ran over: {ran}")

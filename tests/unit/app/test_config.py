@@ -493,8 +493,8 @@ def test_files_that_are_replaced(tmp_path: Path) -> None:
             "unknown kind of target; there are postgresql, mysql, mariadb, sqlite and duckdb",
         ),
         (
-            "{ url: 'mysql+mysqldb://h/d' }",
-            "the driver mysqldb is not supported yet in this version; write mysql://",
+            "{ url: 'mysql+odbc://h/d' }",
+            "unknown driver odbc; write mysql://, or one of pymysql, mysqldb, mariadbconnector",
         ),
         (
             "{ url: 'postgresql://h:many/d' }",
