@@ -25,7 +25,7 @@ from api2db.core.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Dialect: TypeAlias = Literal["postgresql", "sqlite", "mysql", "duckdb"]
+Dialect: TypeAlias = Literal["postgresql", "sqlite", "mysql", "duckdb", "bigquery"]
 
 #: The Arrow type of a column that holds any JSON value, as its text.
 JSON = pa.json_(pa.string())
@@ -87,6 +87,16 @@ _SQL: dict[str, dict[str, str]] = {
         "datetime": "TIMESTAMP WITH TIME ZONE",
         "date": "DATE",
         "decimal": "DECIMAL({precision},{scale})",
+        "json": "JSON",
+    },
+    "bigquery": {
+        "int": "INT64",
+        "float": "FLOAT64",
+        "bool": "BOOL",
+        "str": "STRING",
+        "datetime": "TIMESTAMP",
+        "date": "DATE",
+        "decimal": "BIGNUMERIC",
         "json": "JSON",
     },
 }

@@ -197,3 +197,28 @@ def as_dtypes(frame: Any, dtypes: Mapping[Any, Any]) -> Any:
         if zoned and getattr(wanted, "tz", None) is None and wanted.kind == "M":
             frame = frame.assign(**{name: frame[name].dt.tz_convert(None)})
     return frame.astype(dict(dtypes))
+
+
+def schema_of(dtypes: Mapping[Any, Any]) -> pa.Schema:
+    """
+    Return the Arrow types (of `core.types`) of columns with *dtypes* (column -> dtype).
+
+    A column of Python objects is taken for text.
+
+    Raises:
+        TypeError: pandas knows no such dtype.
+    """
+    import pandas as pd
+
+    columns = {str(name): pd.Series([], dtype=dtype) for name, dtype in dict(dtypes).items()}
+    found = pa.Schema.from_pandas(pd.DataFrame(columns), preserve_index=False)
+    return pa.schema([(field.name, _kept(field.type)) for field in found])
+
+
+def _kept(type_: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(type_):
+        return _kept(type_.value_type)
+    try:
+        return types.arrow_type(types.name_of(type_))
+    except ConfigError:
+        return pa.string()

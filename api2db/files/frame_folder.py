@@ -10,14 +10,20 @@ from api2db.files import codec, frame
 from api2db.files.atomic import atomic_write, free_name, make_folder, move, sync_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
 
 def compose(
-    folder: Path, fmt: str, keep_shards: Path | None, keep_composed: Path | None, *, force: bool
+    folder: Path,
+    fmt: str,
+    keep_shards: Path | None = None,
+    keep_composed: Path | None = None,
+    *,
+    force: bool = True,
+    land: Callable[[Any], object] | None = None,
 ) -> Any:
     """
     Return the rows of all files in *folder*, in the order of their names; None for no files.
@@ -28,6 +34,7 @@ def compose(
 
     Args:
         force: Make *keep_shards* and *keep_composed* if they are missing.
+        land: Called with the rows before a file is touched; what it raises leaves all as it is.
 
     Raises:
         OSError, ValueError: No file was touched, or some could not be put away: the error of
@@ -40,6 +47,8 @@ def compose(
     if not shards:
         return None
     rows = frame.compose([rows for _, rows in read if rows is not None])
+    if land is not None:
+        land(rows)
     if keep_composed is not None:
         name = f"{_stem(shards[0])}_{_stem(shards[-1])}.{fmt}"
         with atomic_write(free_name(keep_composed / name), 0o666) as file:

@@ -7,13 +7,21 @@ from importlib import import_module
 TYPE_CHECKING = False  # type checkers take it for true; importing it would load `typing`
 if TYPE_CHECKING:
     from api2db.store.store import Store
+    from api2db.store.store2bigquery import Store2Bigquery
     from api2db.store.store2local import Store2Local
+    from api2db.store.store2omnisci import Store2Omnisci
     from api2db.store.store2sql import Store2Sql
 
 #: Name -> its module; imported when it is asked for.
-_MODULES = {"Store": "store", "Store2Local": "store2local", "Store2Sql": "store2sql"}
+_MODULES = {
+    "Store": "store",
+    "Store2Bigquery": "store2bigquery",
+    "Store2Local": "store2local",
+    "Store2Omnisci": "store2omnisci",
+    "Store2Sql": "store2sql",
+}
 
-__all__ = ["Store", "Store2Local", "Store2Sql"]
+__all__ = ["Store", "Store2Bigquery", "Store2Local", "Store2Omnisci", "Store2Sql"]
 
 
 def __getattr__(name: str) -> object:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from api2db.core.errors import ConfigError
 from api2db.files.atomic import make_folder
 from api2db.files.codec import FORMATS
+from api2db.files.frame_folder import compose
+from api2db.stream import direct
 from api2db.stream.declaration import StoreDeclaration
 from api2db.stream.file_converter import FileConverter
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from api2db.stream.stream import Stream
 
 
@@ -75,6 +80,24 @@ class Store(FileConverter):
             if path is not None:
                 make_folder(Path(path), 0o777)
 
+    def store(self) -> None:
+        """
+        Compose the shards once, and write their rows where the stream leads; blocks until then.
+
+        Shards are put away after that, or after the rows lie in ``upload_failed``. A crash in
+        between leaves them: the rows come again. A collector's own stores land them once.
+
+        Raises:
+            ConfigError: The store has no stream, or its stream cannot be used.
+            OSError: A disk failed; no shard was put away.
+        """
+        declared = self.declaration()
+        keep = [
+            None if p is None else Path(p) for p in (self.move_shards_path, self.move_composed_path)
+        ]
+        if Path(self.path).is_dir():
+            compose(Path(self.path), self.fmt, *keep, land=lambda rows: _land(declared, rows))
+
     def declaration(self) -> StoreDeclaration:
         """
         Return what the engine runs.
@@ -93,3 +116,8 @@ class Store(FileConverter):
             move_shards_path=self.move_shards_path,
             move_composed_path=self.move_composed_path,
         )
+
+
+def _land(declared: StoreDeclaration, rows: DataFrame) -> None:
+    keys = tuple(str(n) for n in rows.columns if n not in declared.drop_duplicate_exclude)
+    direct.deliver(replace(declared.stream, drop_duplicates=keys), rows)

@@ -8,18 +8,29 @@ TYPE_CHECKING = False  # type checkers take it for true; importing it would load
 if TYPE_CHECKING:
     from api2db.stream.file_converter import FileConverter
     from api2db.stream.stream import Stream
+    from api2db.stream.stream2bigquery import Stream2Bigquery
     from api2db.stream.stream2local import Stream2Local
+    from api2db.stream.stream2omnisci import Stream2Omnisci
     from api2db.stream.stream2sql import Stream2Sql
 
 #: Name -> its module; imported when it is asked for.
 _MODULES = {
     "FileConverter": "file_converter",
     "Stream": "stream",
+    "Stream2Bigquery": "stream2bigquery",
     "Stream2Local": "stream2local",
+    "Stream2Omnisci": "stream2omnisci",
     "Stream2Sql": "stream2sql",
 }
 
-__all__ = ["FileConverter", "Stream", "Stream2Local", "Stream2Sql"]
+__all__ = [
+    "FileConverter",
+    "Stream",
+    "Stream2Bigquery",
+    "Stream2Local",
+    "Stream2Omnisci",
+    "Stream2Sql",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -13,7 +13,7 @@ from api2db.core.backoff import Backoff
 from api2db.core.batch import Batch
 from api2db.core.canon import row_keys
 from api2db.core.clock import SystemClock
-from api2db.core.errors import SinkError
+from api2db.core.errors import SinkError, SinkRejected
 from api2db.core.ids import Timestamps, new_id
 from api2db.files.dead_letter import DeadLetters
 from api2db.files.layout import Layout
@@ -48,8 +48,8 @@ def deliver(
     """
     Write a DataFrame into the target of *declared*, once; return whether it is there.
 
-    After *retries* more attempts, with growing waits between them, it lies in
-    ``STORE/upload_failed/<name>/<stream_type>/``. Blocks the caller.
+    After *retries* more attempts, with growing waits between them, or if the target refuses
+    its rows, it lies in ``STORE/upload_failed/<name>/<stream_type>/``. Blocks the caller.
 
     Raises:
         ConfigError: The declaration cannot be used.
@@ -123,6 +123,8 @@ def _landed(
         except SinkError as exc:
             fields = {"stream": declared.stream_type, "attempt": attempt, "error": str(exc)}
             logger.warning("stream_failed", extra=fields)
+            if isinstance(exc, SinkRejected):  # so it will be the next time
+                return False
         else:
             return True
         finally:

@@ -69,6 +69,13 @@ class FileConverter:
             return cache.remembered(self.name)
         return self.dtypes
 
+    def remember_dtypes(self, df: DataFrame) -> None:
+        """Take the dtypes of *df* for those of the collector, from now on and after a restart."""
+        found = {str(name): str(dtype) for name, dtype in df.dtypes.items()}
+        if found != self.dtypes and self.name is not None:
+            cache.remember(self.name, found)
+        self.dtypes = found
+
     @staticmethod
     def static_compose_df_from_dir(
         path: str,

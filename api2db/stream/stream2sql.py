@@ -76,15 +76,12 @@ class Stream2Sql(Stream):
         super().__init__(
             name=name, chunk_size=chunk_size, stream_type=f"sql.{dialect}", store=store
         )
-        if if_exists not in IF_EXISTS:
-            hint = f"use {', '.join(IF_EXISTS)}"
-            raise ConfigError(f"{name}: if_exists is {if_exists!r}", hint=hint)
         self.username, self.password, self.host, self.port = login(
             name, auth_path, username, password, host, str(port or "")
         )
         self.db_name = db_name
         self.dialect = dialect
-        self.if_exists = if_exists
+        self.if_exists = check_if_exists(name, if_exists)
         self.driver = ""
         self.engine_str = ""
         self.log_str = ""
@@ -152,6 +149,14 @@ class Stream2Sql(Stream):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "con": None, "connected": False}
+
+
+def check_if_exists(name: str, word: str) -> str:
+    """Return *word*, if it is one of those that are known; else raise ConfigError."""
+    if word not in IF_EXISTS:
+        hint = f"use {', '.join(IF_EXISTS)}"
+        raise ConfigError(f"{name}: if_exists is {word!r}", hint=hint)
+    return word
 
 
 def login(
