@@ -60,7 +60,7 @@ _ADMITTED: dict[str, frozenset[str]] = {
     "pandas.core.indexes.period": frozenset({"_new_PeriodIndex"}),
     "pandas.core.indexes.timedeltas": frozenset({"_new_TimedeltaIndex"}),
     "pandas.core.internals.managers": frozenset({"BlockManager"}),
-    "pyarrow.lib": frozenset({"_restore_array", "py_buffer", "type_for_alias"}),
+    "pyarrow.lib": frozenset({"_restore_array", "chunked_array", "py_buffer", "type_for_alias"}),
 }
 #: Names that older pickles use for the same modules.
 _RENAMED = {
@@ -68,6 +68,8 @@ _RENAMED = {
     "numpy.core.multiarray": "numpy._core.multiarray",
     "numpy.core.numeric": "numpy._core.numeric",
 }
+#: What pandas 1 called an index of numbers.
+_INDEXES = frozenset({"Int64Index", "UInt64Index", "Float64Index"})
 
 
 def load_frame(file: IO[bytes], name: str) -> Any:
@@ -107,6 +109,8 @@ class _FrameUnpickler(_Unpickler):  # type: ignore[misc]
 
     def find_class(self, module: str, name: str) -> Any:
         """Return what *name* of *module* stands for here."""
+        if module == "pandas.core.indexes.numeric" and name in _INDEXES:
+            module, name = "pandas", "Index"
         module = _public(_RENAMED.get(module, module), name)
         if (module, name) in _GUARDED:
             return _GUARDED[module, name]

@@ -169,3 +169,11 @@ def test_older_pandas(version: str) -> None:
         "td": pd.Timedelta(1, "s"),
     }
     assert frame.isna().sum().sum() == 7
+
+
+def test_an_index_of_pandas_1() -> None:
+    """What `append` left, rows under their old numbers, was an index of another class."""
+    path = Path(__file__).with_name("pickles") / "pandas-1.5.3-index.pickle"
+    with path.open("rb") as file:
+        frame = load_frame(file, path.name)
+    assert (frame.index.tolist(), frame["A"].tolist()) == ([0, 0], [1, 2])
