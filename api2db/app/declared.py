@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 from api2db.app.secret import secrets_of_targets
 from api2db.app.settings import CollectorConfig, Config, Destination, FolderConfig, FunctionConfig
 from api2db.core.errors import ConfigError
 from api2db.files.layout import is_name
 from api2db.ingest.function_module import place, summary
-from api2db.sink.target import Database, Folder, Method
+from api2db.sink.target import Folder, Method
+from api2db.stream.naming import names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from api2db.app.collector_files import Found
     from api2db.sink.target import Target
     from api2db.store.store import Store
     from api2db.stream.declaration import Declaration, StoreDeclaration
     from api2db.stream.stream import Stream
-
-_UNFIT = re.compile(r"[^A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +65,10 @@ def _claim(taken: dict[str, str], found: Found) -> None:
     if not isinstance(name, str) or not is_name(name):
         hint = "use letters, digits, '_', '-' and '.', beginning with a letter"
         raise ConfigError(f"{name!r} cannot be a name", hint=hint)
-    other = taken.setdefault(name.lower(), found.place)
-    if other != found.place:
+    if other := taken.get(name.lower()):
         hint = "give one of them another name; capital letters do not tell names apart"
         raise ConfigError(f"the name {name!r} is taken by {other}", hint=hint)
+    taken[name.lower()] = found.place
 
 
 def _seconds(value: object, what: str) -> float:
@@ -100,7 +97,7 @@ def _parts(config: Config, found: Found) -> _Parts:
     if not outs:
         raise ConfigError("its streams() brings no stream", hint="return a list of Stream2X")
     targets: dict[str, Target] = {}
-    to = _to(config, name, _named(outs), targets)
+    to = _to(config, name, names(outs), targets)
     collector = CollectorConfig(
         name=name,
         to=to,
@@ -139,34 +136,6 @@ def _rows(found: Found) -> Callable[[], Iterable[object]]:
 # -- streams ---------------------------------------------------------------------------
 
 
-def _named(outs: Iterable[Declaration]) -> dict[str, Declaration]:
-    """
-    Return each stream by its name: its type, and what it leads to.
-
-    The order in which streams are declared is no part of it: what waits for one must never
-    go to another. Only those of one type and one place are told apart by a number.
-    """
-    found: dict[str, Declaration] = {}
-    for out in outs:
-        where = _UNFIT.sub("-", _where(out))[-32:].strip("-")
-        name = base = f"{out.stream_type[:24]}.{where}".rstrip(".")
-        number = 1
-        while name in found:
-            number += 1
-            name = f"{base}-{number}"
-        found[name] = out
-    return found
-
-
-def _where(out: Declaration) -> str:
-    target = out.target
-    if isinstance(target, Database):
-        return Path(unquote(urlsplit(target.url).path)).name
-    if isinstance(target, Folder):
-        return "-".join((target.path / out.table).parts[-2:])
-    return out.table
-
-
 def _to(
     config: Config, owner: str, outs: Mapping[str, Declaration], targets: dict[str, Target]
 ) -> dict[str, Destination]:
@@ -182,6 +151,7 @@ def _to(
             attempts=config.limits.attempts,
             must_be_new=out.must_be_new,
             distinct=out.drop_duplicates,
+            type=out.stream_type,
         )
     return to
 
@@ -221,7 +191,7 @@ def _stores(
         if any(shards.path == other.shards.path for other in stores.values() if other.shards):
             hint = "give them equal seconds and options, or a folder each"
             raise ConfigError(f"two stores compose the shards of {shards.path}", hint=hint)
-        streams = _named(outs)
+        streams = names(outs)
         name = f"{collector}.{next(iter(streams))}"
         if not is_name(name):
             raise ConfigError(f"{name!r}, a store, has too long a name", hint="shorten the names")

@@ -91,7 +91,8 @@ def make_line(
     dead_rows = DeadLetters(layout.dead_letter(name, FORM), hide)
     dead = {FORM: dead_rows.count()}
     sinks = {stream: make_target(config, collector, stream, spool.id) for stream in collector.to}
-    spilled = folders(layout.spilled(name), {stream: sink.name for stream, sink in sinks.items()})
+    types = {stream: collector.to[stream].type or sink.name for stream, sink in sinks.items()}
+    spilled = folders(layout.spilled(name), types)
     for stream, sink in sinks.items():
         letters = DeadLetters(layout.dead_letter(name, stream), hide)
         dead[stream] = letters.count()

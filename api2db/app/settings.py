@@ -95,6 +95,7 @@ class Destination:
         must_be_new: Whether nothing is delivered into a table that was there before.
         distinct: Whether equal rows of a batch are delivered once; or the columns that tell
             rows apart: the first of each stays.
+        type: Names its folder in ``upload_failed``; None: as the sink is called.
     """
 
     stream: str
@@ -104,6 +105,7 @@ class Destination:
     attempts: int | None = None
     must_be_new: bool = False
     distinct: bool | tuple[str, ...] = False
+    type: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

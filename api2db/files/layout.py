@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 #: What a collector or a stream of config.yaml may be called: it becomes a folder.
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-#: What one that is declared in Python may be called, too.
-_DECLARED = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}")
+#: What one that is declared in Python may be called: a store's name has those of two.
+_DECLARED = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,127}")
 #: Folders beside those of streams; they cannot be names.
 _RESERVED = re.compile(r"_[a-z]+")
 
@@ -68,6 +68,6 @@ def _checked(name: str) -> str:
     if not is_name(name):
         raise ConfigError(
             f"{name!r} cannot be a name",
-            hint="use 1 to 63 of a-z, A-Z, 0-9, '_', '-' and '.', beginning with a letter",
+            hint="use up to 128 of a-z, A-Z, 0-9, '_', '-' and '.', beginning with a letter",
         )
     return name

@@ -8,7 +8,7 @@ import threading
 from collections import defaultdict
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from api2db.core.errors import ConfigError, StoreLocked
 from api2db.files.atomic import make_folder
@@ -48,18 +48,35 @@ class Lock:
     The kernel frees it however the process ends; what the file says is for people.
     """
 
+    #: Descriptor and holders of each lock that this process has, by path.
+    _held: ClassVar[dict[Path, tuple[int, int]]] = {}
+    _guard = threading.Lock()
+
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._fd = -1
+        self._key: Path | None = None
 
-    def acquire(self) -> None:
+    def acquire(self, *, join: bool = False) -> None:
         """
         Take the lock, and make the STORE's folder if it is missing.
+
+        Args:
+            join: Be content if somebody else in this process has it.
 
         Raises:
             StoreLocked: Another process has it; the message names it.
             ConfigError: The folder cannot be made or written.
         """
+        with self._guard:
+            key = self._path.absolute()
+            fd, holders = self._held.get(key, (-1, 0))
+            if not (join and holders):
+                fd, holders = self._take(), 0
+            self._held[key] = fd, holders + 1
+            self._key = key
+
+    def _take(self) -> int:
+        """Return the descriptor that has the lock."""
         try:
             make_folder(self._path.parent)
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -81,10 +98,16 @@ class Lock:
         with suppress(OSError):  # a full disk: the lock holds all the same
             os.ftruncate(fd, 0)
             os.pwrite(fd, f"pid {os.getpid()}, since {started}\n".encode(), 0)
-        self._fd = fd
+        return fd
 
     def release(self) -> None:
-        """Give the lock back. Idempotent."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
+        """Give the lock back, if nobody else in this process has it, too. Idempotent."""
+        with self._guard:
+            key, self._key = self._key, None
+            if key is None:
+                return
+            fd, holders = self._held.pop(key)
+            if holders > 1:
+                self._held[key] = fd, holders - 1
+            else:
+                os.close(fd)

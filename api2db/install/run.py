@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import time
@@ -11,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from api2db.app import log, snapshot
+from api2db.app import log
 from api2db.app.daemon import Daemon
-from api2db.app.notify import notify, watch
 from api2db.app.preflight import preflight
 from api2db.app.project import load
 from api2db.app.quantity import duration
+from api2db.app.service import keep, serve
 from api2db.install import process
 
 if TYPE_CHECKING:
@@ -25,51 +24,19 @@ if TYPE_CHECKING:
 
     from api2db.app.settings import Config
 
-logger = logging.getLogger(__name__)
-
 #: How long `run --once` may take to end its threads, in seconds.
 ONCE_GRACE = 10.0
 #: Seconds between two lines for a person who waits.
 PROGRESS = 2.0
-#: What ending may take beyond `grace`: closing files, leaving, in seconds.
-STOP_MARGIN = 10.0
 
 
 def forever(path: Path, stop: threading.Event) -> int:
     """Run until *stop*, which a signal sets; return the exit code."""
-    from api2db.app.server import StatusServer  # not needed by --once, and slow to import
-
     config = load(path, os.environ)
     log.configure(config.secrets)
     _prepare(config)
-    if stop.is_set():
-        return 0
-    daemon = Daemon(config)
-    process.loaded()
-    server = None
-    try:
-        server = StatusServer(
-            config.status.host,
-            config.status.port,
-            token=config.status.token,
-            picture=lambda: snapshot.snapshot(daemon, running=True),
-        )
-        url = server.url
-        daemon.start()
-        server.start()
-        _save(daemon, running=True, url=url)
-        notify("READY=1")  # every thread runs: `start` returned
-        watch(daemon.hung, stop)
-        # With time for the drain, whatever the unit's TimeoutStopSec says.
-        notify(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={int((config.grace + STOP_MARGIN) * 1e6)}")
-        logger.info("stopping", extra={"grace": config.grace, "queued": daemon.waiting()})
-        daemon.stop(config.grace)
-        _save(daemon, running=False)
-        logger.info("stopped", extra={"queued": daemon.waiting()})
-    finally:
-        if server is not None:
-            server.stop()
-        daemon.close()
+    if not stop.is_set():
+        serve(config, stop, process.loaded)
     return 0
 
 
@@ -96,7 +63,7 @@ def once(
             polled &= daemon.poll_once(stop, stores=True)
             landed = _drain(daemon, seconds, stop)
         daemon.stop(ONCE_GRACE, drain=False)
-        picture = _save(daemon, running=False)
+        picture = keep(daemon, running=False)
     finally:
         daemon.close()
     troubles = list(_troubles(picture))
@@ -126,15 +93,6 @@ def _prepare(config: Config) -> None:
     if not config.uses_pandas:
         process.spare_pandas()
     preflight(config)
-
-
-def _save(daemon: Daemon, *, running: bool, url: str | None = None) -> dict[str, Any]:
-    picture = snapshot.snapshot(daemon, running=running, url=url)
-    try:
-        snapshot.save(picture, daemon.layout.status)
-    except OSError as exc:  # a full disk: the picture can wait, the rows cannot
-        logger.warning("status_not_saved", extra={"error": str(exc)})
-    return picture
 
 
 def _troubles(picture: dict[str, Any]) -> list[str]:

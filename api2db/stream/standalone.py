@@ -1,30 +1,276 @@
-"""A declared stream that runs by itself, without a collector."""
+"""
+Declared streams that run by themselves, without a collector.
+
+A DataFrame that is put into such a stream is a record of a log of its own,
+``STORE/spool/<name>.<stream>/``, when `put` returns. From there it takes the way of all rows: a
+worker, transactions with markers, ``upload_failed``. A process that is killed goes on where it
+was once the stream is started again, with the same arguments, in the same folder.
+
+The STORE belongs to one process, which may run any number of streams in it.
+"""
 
 from __future__ import annotations
 
+import queue as queues
+import threading
+import weakref
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    import queue as queues
+from api2db.core.clock import SystemClock
+from api2db.core.errors import ConfigError
+from api2db.core.ids import Timestamps, new_id
+from api2db.files.dead_letter import DeadLetters
+from api2db.files.layout import Layout
+from api2db.files.lock import Lock
+from api2db.files.shard import Origin
+from api2db.ingest.checkpoint import Checkpoint
+from api2db.ingest.form import Form
+from api2db.ingest.native import chunks
+from api2db.sink.base import Delivery
+from api2db.sink.registry import make_sink
+from api2db.sink.target import Folder, Method
+from api2db.spool.spool import Record, Spool
+from api2db.stream.backlog import Backlog
+from api2db.stream.naming import name_of
+from api2db.stream.polls import PollBacklog
+from api2db.stream.progress import State
+from api2db.stream.replace import ReplaceWorker
+from api2db.stream.spill import Spill
+from api2db.stream.spillfolders import folders
+from api2db.stream.watchdog import Watchdog
+from api2db.stream.worker import Worker
 
+if TYPE_CHECKING:
+    from api2db.sink.base import Sink
+    from api2db.sink.target import Target
+    from api2db.stream.declaration import Declaration
     from api2db.stream.stream import Stream
+
+#: Attempts before what waits is spilled.
+ATTEMPTS = 5
+#: Seconds between two looks at whether a stream has come to its end.
+LOOK = 0.1
+#: How long the transaction under way may take when a stream is stopped, in seconds.
+GRACE = 10.0
+
+_clock = SystemClock()
+_timestamps = Timestamps(_clock)
+_guard = threading.Lock()
+#: Streams that lead to the same share a log: it is opened once.
+_logs: weakref.WeakKeyDictionary[Stream, Path] = weakref.WeakKeyDictionary()
+_open: dict[Path, Standalone] = {}
+
+
+class Standalone:
+    """
+    The log of one stream, and the worker that empties it. `put` is for any thread.
+
+    Raises:
+        StoreLocked: Another process has the STORE.
+        ConfigError: The declaration cannot be used.
+        SpoolError: The log cannot be opened.
+    """
+
+    def __init__(self, declared: Declaration, store: Path) -> None:
+        self.declared = declared
+        self.name = name_of(declared)
+        self._layout = Layout(store)
+        self._turn = threading.Lock()
+        self._lock = Lock(self._layout.lock)
+        self._lock.acquire(join=True)
+        try:
+            log = f"{declared.name}.{self.name}"
+            self._spool = Spool.open(
+                self._layout.spool(log), streams=[self.name], timestamps=_timestamps, clock=_clock
+            )
+        except BaseException:
+            self._lock.release()
+            raise
+        self._dead_rows = DeadLetters(self._layout.dead_letter(log, "_rows"))
+        self._watchdog = Watchdog()
+        self._worker: Worker | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many DataFrames are on disk and have not landed; any thread."""
+        return self._spool.depth(self.name).batches
+
+    def put(self, data: Any) -> None:
+        """
+        Make the rows of a DataFrame durable.
+
+        Raises:
+            FormError: It is no DataFrame.
+            SpoolError: The disk refuses; nothing was kept.
+        """
+        with self._turn:
+            for chunk in chunks(data):
+                before = Checkpoint.from_bytes(self._spool.state)
+                form = Form(rows=None, columns=None, memory=before.form)
+                built = form.parse(chunk).build()
+                poll = new_id()
+                if built.dead:
+                    self._dead_rows.put(poll, built.dead, poll=poll, at=_clock.now())
+                if built.rows.num_rows:
+                    state = replace(before, form=form.memory).to_bytes()
+                    self._spool.put(Record(built.rows, state, poll, last=True, first=True))
+
+    # -- the worker --------------------------------------------------------------------
+
+    def start(self) -> Worker:
+        """Start the worker, unless it runs; return it."""
+        if self._worker is None or self._worker.join(0.0):
+            self._worker = self._made()
+            self._worker.start()
+        return self._worker
+
+    def stop(self) -> None:
+        """Stop the worker after the transaction under way; what waits stays on disk."""
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.stop()
+            if not worker.join(GRACE):
+                worker.interrupt()
+                worker.join(GRACE)
+
+    def settle(self) -> None:
+        """Block until nothing waits, or what waits cannot land now."""
+        worker = self.start()
+        look = threading.Event()
+        while worker.backlog.batches:
+            progress = worker.progress
+            if progress.spilling or progress.state in (State.PAUSED, State.FAILED):
+                return
+            look.wait(LOOK)
+
+    def close(self) -> None:
+        """Stop, and give the STORE back."""
+        self.stop()
+        self._watchdog.close()
+        self._spool.close()
+        self._lock.release()
+
+    def _made(self) -> Worker:
+        declared, layout = self.declared, self._layout
+        folder = folders(layout.spilled(declared.name), {self.name: declared.stream_type})
+        spill = Spill(folder[self.name], Origin(self._spool.id, declared.name, self.name))
+        worker, backlog = (ReplaceWorker, PollBacklog) if declared.replace else (Worker, Backlog)
+        made: Worker = worker(
+            f"{declared.name}/{self.name}",
+            backlog=backlog(self._spool, self.name, spill, distinct=declared.drop_duplicates),
+            sink=sink_of(declared, self._spool.id, layout),
+            dead_letters=DeadLetters(layout.dead_letter(declared.name, self.name)),
+            watchdog=self._watchdog,
+            attempts=None if declared.replace else ATTEMPTS,
+            clock=_clock,
+        )
+        return made
+
+
+def sink_of(declared: Declaration, spool: str, layout: Layout) -> Sink:
+    """Return the sink of a declared stream, not opened; relative paths begin where we are."""
+    name = name_of(declared)
+    delivery = Delivery(
+        spool,
+        declared.name,
+        name,
+        declared.table,
+        replace=declared.replace,
+        must_be_new=layout.ours(declared.name, name) if declared.must_be_new else None,
+        distinct=declared.drop_duplicates,
+    )
+    return make_sink(_target(declared), delivery, base=Path.cwd())
+
+
+def _target(declared: Declaration) -> Target:
+    if declared.method is not None:
+        return Method(declared.method, declared.stream_type)
+    if declared.target is None:
+        raise ConfigError(f"a stream of type {declared.stream_type!r} leads nowhere")
+    if isinstance(declared.target, Folder):
+        return replace(declared.target, path=Path.cwd() / declared.target.path)
+    return declared.target
+
+
+class SpoolQueue(queues.Queue[Any]):
+    """The `q` of a stream: what is put is on disk, and the stream's thread alone takes it out."""
+
+    def __init__(self, stream: Stream) -> None:
+        super().__init__()
+        self._stream = weakref.ref(stream)
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        """Make a DataFrame durable; None is nothing. Raises as `Standalone.put`."""
+        stream = self._stream()
+        if item is not None and stream is not None:
+            opened(stream).put(item)
+
+    def _qsize(self) -> int:
+        stream = self._stream()
+        return 0 if stream is None else opened(stream).waiting
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """Refuse: a row that was taken out here would be nobody's."""
+        raise TypeError("only the thread of start() takes rows out of a stream's queue")
+
+
+# -- what the documented methods do ----------------------------------------------------
+
+
+def opened(stream: Stream) -> Standalone:
+    """Return the log of *stream*, which is opened at its first use, below the current folder."""
+    with _guard:
+        log = _logs.get(stream)
+        if log is None or log not in _open:
+            declared = stream.declaration()
+            store = Path.cwd() / "STORE"
+            log = _logs[stream] = store / declared.name / name_of(declared)
+            if log not in _open:
+                _open[log] = Standalone(declared, store)
+        return _open[log]
+
+
+def closed(stream: Stream) -> None:
+    """Close the log of *stream*, if it is open; it is opened again at its next use."""
+    with _guard:
+        log = _logs.get(stream)
+        found = None if log is None else _open.pop(log, None)
+        if found is not None:
+            found.close()
 
 
 def queue(stream: Stream) -> queues.Queue[Any]:
     """Return a queue whose ``put(df)`` returns once the rows are on disk."""
-    raise NotImplementedError(f"{stream.name}: no streams outside a collector in this version")
+    return SpoolQueue(stream)
 
 
 def start(stream: Stream) -> None:
-    """Start `stream_start` in a thread of its own."""
-    raise NotImplementedError(f"{stream.name}: no streams outside a collector in this version")
+    """Start `stream_start` in a thread of its own, which keeps the process alive."""
+    opened(stream)
+    threading.Thread(target=stream.stream_start, name=f"stream-{stream.name}").start()
 
 
 def stream_start(stream: Stream) -> None:
-    """Take what comes into the stream's queue until the process ends; its lock is held."""
-    raise NotImplementedError(f"{stream.name}: no streams outside a collector in this version")
+    """
+    Deliver what comes into the stream's queue, holding its lock, until somebody releases that.
+
+    Then, or when the worker has died, the lock is free.
+    """
+    with stream.lock:
+        found = opened(stream)
+        worker = found.start()
+        while not worker.join(0.0) and not stream.lock.acquire(timeout=LOOK):
+            pass
+        closed(stream)
+        if not stream.lock.locked():  # the worker died, and nobody released it
+            stream.lock.acquire()
 
 
 def check_failures(stream: Stream) -> None:
-    """Deliver what lies in the stream's folder of ``upload_failed``."""
-    raise NotImplementedError(f"{stream.name}: no streams outside a collector in this version")
+    """Try to deliver what lies in the stream's folder of ``upload_failed``; blocks until then."""
+    running = _logs.get(stream) in _open
+    opened(stream).settle()
+    if not running:
+        closed(stream)

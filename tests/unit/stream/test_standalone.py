@@ -1,0 +1,119 @@
+"""Streams without a collector: `q`, `start`, `lock`, `check_failures`."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+
+from api2db.stream import Stream2Local, standalone
+from api2db.stream.stream import Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Seconds that a thread may take for what needs milliseconds.
+LONG = 20.0
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    for log in list(standalone._open):
+        standalone._open.pop(log).close()
+
+
+class Mine(Stream):
+    """A stream of a user's own."""
+
+    def __init__(self, name: str = "mine") -> None:
+        super().__init__(name)
+        self.got: list[Any] = []
+        self.fails = False
+        self.called = threading.Event()
+
+    def stream(self, data: pd.DataFrame) -> None:
+        self.called.set()
+        if self.fails:
+            raise ConnectionError("the target is away")
+        self.got += data["n"].tolist()
+
+
+def _stop(stream: Stream) -> None:
+    """Stop it as it was done in 2021: by releasing its lock; wait for its thread."""
+    stream.lock.release()
+    for thread in threading.enumerate():
+        if thread.name == f"stream-{stream.name}":
+            thread.join(LONG)
+            assert not thread.is_alive()
+
+
+def _landed(folder: Path) -> list[int]:
+    return sorted(n for file in folder.glob("*.parquet") for n in pd.read_parquet(file)["n"])
+
+
+def test_what_is_put_is_on_disk_and_lands_once(project: Path) -> None:
+    """`q.put` returns after the sync; the thread delivers; the lock says that it lives."""
+    stream = Stream2Local("quakes")
+    stream.q.put(pd.DataFrame({"n": [1, 2]}))  # before `start`, too
+    assert list((project / "STORE/spool").rglob("*.seg"))
+    assert not stream.q.empty()
+    stream.start()
+    stream.q.put(pd.DataFrame({"n": [3, 3]}))  # equal rows are dropped, as documented
+    stream.q.put(None)
+    standalone.opened(stream).settle()
+    assert not stream.lock.acquire(blocking=False)
+    _stop(stream)
+    assert not stream.lock.locked()
+    assert _landed(project / "STORE/quakes/parquet") == [1, 2, 3]
+
+
+def test_a_stream_goes_on_where_its_process_ended(project: Path) -> None:
+    """What was put and not delivered waits for the next stream of this name and target."""
+    first = Stream2Local("quakes")
+    first.q.put(pd.DataFrame({"n": [1]}))
+    standalone.closed(first)
+    again = Stream2Local("quakes")
+    again.q.put(pd.DataFrame({"n": [2]}))
+    standalone.opened(again).settle()
+    assert _landed(project / "STORE/quakes/parquet") == [1, 2]
+
+
+def test_several_streams_share_a_store(project: Path) -> None:
+    """One process has the STORE, for as many streams as it likes; each has its own log."""
+    streams = [Stream2Local("a"), Stream2Local("b"), Stream2Local("b", path="elsewhere")]
+    for n, stream in enumerate(streams):
+        stream.q.put(pd.DataFrame({"n": [n]}))
+        standalone.opened(stream).settle()
+    assert _landed(project / "STORE/b/parquet") == [1]
+    assert _landed(project / "elsewhere") == [2]
+    assert len(list((project / "STORE/spool").iterdir())) == 3
+
+
+def test_a_users_method_gets_all_again_until_it_takes_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What it raised for lies in `upload_failed`; `check_failures` tries again."""
+    monkeypatch.setattr(standalone, "ATTEMPTS", 1)
+    stream = Mine()
+    stream.fails = True
+    stream.q.put(pd.DataFrame({"n": [1]}))
+    stream.check_failures()
+    standalone.closed(stream)
+    shards = list(Path("STORE/upload_failed/mine/stream").glob("*.parquet"))
+    assert len(shards) == 1
+    assert pd.read_parquet(shards[0])["n"].tolist() == [1]
+    stream.fails = False
+    stream.check_failures()
+    assert stream.got == [1]
+    assert not list(Path("STORE/upload_failed/mine/stream").glob("*.parquet"))
+
+
+def test_the_thread_alone_takes_rows_out() -> None:
+    """A row that somebody else took out of the queue would be nobody's."""
+    with pytest.raises(TypeError, match="only the thread"):
+        Mine().q.get()
