@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 ATTEMPTS = 5
 #: Seconds between two looks at whether a stream has come to its end.
 LOOK = 0.1
+#: Seconds between two looks at whether it has begun.
+START = 0.005
 #: How long the transaction under way may take when a stream is stopped, in seconds.
 GRACE = 10.0
 
@@ -247,9 +249,12 @@ def queue(stream: Stream) -> queues.Queue[Any]:
 
 
 def start(stream: Stream) -> None:
-    """Start `stream_start` in a thread of its own, which keeps the process alive."""
+    """Start `stream_start` in a thread of its own, which holds the lock and keeps the process alive."""
     opened(stream)
-    threading.Thread(target=stream.stream_start, name=f"stream-{stream.name}").start()
+    thread = threading.Thread(target=stream.stream_start, name=f"stream-{stream.name}")
+    thread.start()
+    while thread.is_alive() and not stream.lock.locked():
+        thread.join(START)
 
 
 def stream_start(stream: Stream) -> None:
