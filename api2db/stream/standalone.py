@@ -80,6 +80,7 @@ class Standalone:
         self.name = name_of(declared)
         self._layout = Layout(store)
         self._turn = threading.Lock()
+        self._starting = threading.Lock()
         self._lock = Lock(self._layout.lock)
         self._lock.acquire(join=True)
         try:
@@ -122,15 +123,17 @@ class Standalone:
     # -- the worker --------------------------------------------------------------------
 
     def start(self) -> Worker:
-        """Start the worker, unless it runs; return it."""
-        if self._worker is None or self._worker.join(0.0):
-            self._worker = self._made()
-            self._worker.start()
-        return self._worker
+        """Start the worker, unless it runs; return it. Any thread: there is never a second one."""
+        with self._starting:
+            if self._worker is None or self._worker.join(0.0):
+                self._worker = self._made()
+                self._worker.start()
+            return self._worker
 
     def stop(self) -> None:
         """Stop the worker after the transaction under way; what waits stays on disk."""
-        worker, self._worker = self._worker, None
+        with self._starting:
+            worker, self._worker = self._worker, None
         if worker is not None:
             worker.stop()
             if not worker.join(GRACE):
@@ -249,7 +252,7 @@ def queue(stream: Stream) -> queues.Queue[Any]:
 
 
 def start(stream: Stream) -> None:
-    """Start `stream_start` in a thread of its own, which holds the lock and keeps the process alive."""
+    """Start `stream_start` in a thread, which holds the lock and keeps the process alive."""
     opened(stream)
     thread = threading.Thread(target=stream.stream_start, name=f"stream-{stream.name}")
     thread.start()
