@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pyarrow as pa
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from api2db.ingest.form_path import Path
     from api2db.ingest.watermark import Value
@@ -19,45 +19,90 @@ if TYPE_CHECKING:
 encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
-@dataclass(slots=True)
 class Chunk:
     """
     Some rows, in order; read by `Form.parse` in place of a body.
 
+    Args:
+        values: The rows, or a function that makes them of *table* when they are asked for.
+
     Attributes:
-        values: n rows: dicts of None, bool, int, float, str, date, Decimal, and lists and
-            dicts of these. Instants are RFC 3339 text.
         since: For each row the value by which it is new; None if the form is to find it.
         next: What the source needs to ask for the next page; None after the last.
-        dead: Rows with a value that no JSON can hold, by place, and why.
         types: What is known of the columns' types, by name; the values tell the rest.
-        raws: The same rows as JSON.
+        table: The same rows as columns, if they came so; a form may need nothing else.
     """
 
-    values: list[dict[str, Any]]
-    since: list[Value] | None = None
-    next: object = None
-    dead: dict[int, str] = field(default_factory=dict)
-    types: dict[str, str] = field(default_factory=dict)
-    raws: list[bytes] = field(init=False)
+    __slots__ = ("_dead", "_raws", "_values", "next", "since", "table", "types")
 
-    def __post_init__(self) -> None:
-        self.raws = []
-        for i, row in enumerate(self.values):
-            try:
-                self.raws.append(encode(row))
-            except UnicodeEncodeError:
-                self.dead[i] = "the row holds half a character (a lone surrogate)"
-                self.raws.append(repr(row).encode("utf-8", "backslashreplace"))
-            except RecursionError:
-                self.dead[i] = "the row is nested too deeply"
-                self.raws.append(b"null")
+    def __init__(
+        self,
+        values: list[dict[str, Any]] | Callable[[], list[dict[str, Any]]],
+        since: list[Value] | None = None,
+        next: object = None,
+        *,
+        table: pa.Table | None = None,
+    ) -> None:
+        self.since = since
+        self.next = next
+        self.types: dict[str, str] = {}
+        self.table = table
+        self._values = values
+        self._raws: list[bytes] | None = None
+        self._dead: dict[int, str] = {}
+
+    @classmethod
+    def of(cls, table: pa.Table, rows: Callable[[], list[dict[str, Any]]]) -> Chunk:
+        """Return the *rows* of *table*, made only if a form needs more than the columns."""
+        is_ = pa.types
+        simple = (is_.is_int64, is_.is_float64, is_.is_boolean, is_.is_string, is_.is_timestamp)
+        schema = table.schema
+        if len(set(schema.names)) < len(schema) or not all(
+            any(is_simple(type_) for is_simple in simple) for type_ in schema.types
+        ):
+            return cls(rows())
+        return cls(rows, table=table)
+
+    @property
+    def values(self) -> list[dict[str, Any]]:
+        """
+        The n rows: dicts of None, bool, int, float, str, date, Decimal, and lists of these.
+
+        Lists and dicts may be nested; instants are RFC 3339 text.
+        """
+        if not isinstance(self._values, list):
+            self._values = self._values()
+        return self._values
+
+    @property
+    def raws(self) -> list[bytes]:
+        """The same rows as JSON."""
+        if self._raws is None:
+            self._raws = [self._encoded(i, row) for i, row in enumerate(self.values)]
+        return self._raws
+
+    @property
+    def dead(self) -> dict[int, str]:
+        """Rows with a value that no JSON can hold, by place, and why."""
+        assert self.raws is not None  # they are found when the JSON is made
+        return self._dead
+
+    def _encoded(self, i: int, row: dict[str, Any]) -> bytes:
+        try:
+            return encode(row)
+        except UnicodeEncodeError:
+            self._dead[i] = "the row holds half a character (a lone surrogate)"
+            return repr(row).encode("utf-8", "backslashreplace")
+        except RecursionError:
+            self._dead[i] = "the row is nested too deeply"
+            return b"null"
 
     def extend(self, other: Chunk) -> None:
         """Add the rows of *other* at the end."""
-        self.dead |= {len(self.values) + i: why for i, why in other.dead.items()}
-        self.values += other.values
-        self.raws += other.raws
+        self.dead.update({len(self.values) + i: why for i, why in other.dead.items()})
+        self.raws.extend(other.raws)
+        self.values.extend(other.values)
+        self.table = None
 
     def body(self) -> bytes:
         """Return the rows as one JSON array."""

@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from api2db.core.batch import DeadRow
-from api2db.core.errors import ConfigError
 from api2db.ingest.chunk import Chunk
 from api2db.ingest.form_declared import Column, Declared
 from api2db.ingest.form_envelope import Envelope, Rows, decode_rows
 from api2db.ingest.form_inferred import Inferred
-from api2db.ingest.form_path import Path
+from api2db.ingest.form_path import named
 from api2db.ingest.form_shape import Shape, Uncompilable
 from api2db.ingest.form_table import SINCE_LEAF, LooseRows, Table
 
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from api2db.ingest.form_envelope import Decode
+    from api2db.ingest.form_path import Path
     from api2db.ingest.form_table import Plan
     from api2db.ingest.source import Body
 
@@ -86,8 +86,8 @@ class Form:
         memory: Mapping[str, Any] | None = None,
     ) -> None:
         remembered = memory or {}
-        self._since = _path("since", since)
-        self._envelope = Envelope(_path("rows", rows), _path("pages", next))
+        self._since = named("since", since)
+        self._envelope = Envelope(named("rows", rows), named("pages", next))
         self._plan: Plan
         if columns is None:
             self._plan = Inferred(schema, remembered)
@@ -155,6 +155,11 @@ class Form:
         return Page(self, body, len(values), rows.next, since, rows=rows, values=values)
 
     def _take(self, chunk: Chunk) -> Page:
+        if chunk.table is not None and self._since is None:
+            table = self._plan.arrow(chunk.table)
+            if table is not None:
+                shape = self._plan.shape
+                return Page(self, chunk, table.n_rows, chunk.next, None, table=table, shape=shape)
         since = None if self._since is None else chunk.since or chunk.search(self._since)
         declared = isinstance(self._plan, Declared)
         if declared or chunk.is_json(self.memory.get("columns", {}).values()):
@@ -162,17 +167,26 @@ class Form:
             if page is not None:
                 page.next, page.since = chunk.next, since
                 return page
-        rows = Rows([*chunk.raws], chunk.next, dead={**chunk.dead})
-        # Declared columns convert from JSON; inference sees the values' own types.
-        values: list[Any] | None = None if declared else [*chunk.values]
-        return Page(self, b"", len(rows.raws), chunk.next, since, rows=rows, values=values)
+        return Page(self, chunk, len(chunk.raws), chunk.next, since)
+
+    def _split(self, body: Body) -> Rows:
+        if isinstance(body, Chunk):
+            return Rows([*body.raws], body.next, dead={**body.dead})
+        return self._envelope.split(body)
+
+    def _values(self, body: Body, rows: Rows) -> list[Any]:
+        if isinstance(body, Chunk) and not isinstance(self._plan, Declared):
+            return [*body.values]  # declared columns convert from JSON, inferred from values
+        return decode_rows(rows)
 
     def _build(self, page: Page, skip: Collection[int]) -> Built:
         table = None
         kept: Sequence[int] = range(page.n_rows)
         if skip:
             kept = [i for i in kept if i not in skip]
-        if page.items is not None and page.shape is self._plan.shape:
+        if page.table is not None and page.shape is self._plan.shape:
+            table = page.table.only(kept) if skip else page.table
+        elif page.items is not None and page.shape is self._plan.shape:
             items = [page.items[i] for i in kept] if skip else page.items
             table = self._plan.typed(items)
         dead: dict[int, str] = {}
@@ -207,16 +221,20 @@ class Page:
             anything else as its JSON text). None if the form has no `since`.
     """
 
-    __slots__ = ("_body", "_form", "_rows", "_values", "items", "n_rows", "next", "shape", "since")
+    __slots__ = (
+        *("_body", "_form", "_rows", "_values"),
+        *("items", "n_rows", "next", "shape", "since", "table"),
+    )
 
     def __init__(
         self,
         form: Form,
-        body: bytes,
+        body: Body,
         n_rows: int,
         next: object,
         since: list[Any] | None,
         *,
+        table: Table | None = None,
         items: list[Any] | None = None,
         shape: Shape | None = None,
         rows: Rows | None = None,
@@ -227,6 +245,7 @@ class Page:
         self.since = since
         self.items = items
         self.shape = shape
+        self.table = table
         self._form = form
         self._body = body
         self._rows = rows
@@ -259,24 +278,15 @@ class Page:
     def loose_rows(self) -> Rows:
         """Return the rows as JSON, split from the body at the first call."""
         if self._rows is None:
-            self._rows = self._form._envelope.split(self._body)
+            self._rows = self._form._split(self._body)
         return self._rows
 
     def loose(self) -> tuple[Rows, list[Any]]:
         """Return the rows as JSON, and decoded one by one."""
         rows = self.loose_rows()
         if self._values is None:
-            self._values = decode_rows(rows)
+            self._values = self._form._values(self._body, rows)
         return rows, self._values
-
-
-def _path(key: str, text: str | None) -> Path | None:
-    if text is None:
-        return None
-    try:
-        return Path(text)
-    except ConfigError as exc:
-        raise ConfigError(f"{key}: {exc}") from exc
 
 
 def _since_value(path: Path, row: object) -> Any:

@@ -26,8 +26,8 @@ MISFIT = (ValueError, TypeError, OverflowError)
 _INSTANTS = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)$"
 _DATES = r"^\d{4}-\d\d-\d\d$"
 #: In microseconds since the epoch.
-_YEAR_1 = -62_135_596_800_000_000
-_YEAR_10000 = 253_402_300_800_000_000
+YEAR_1 = -62_135_596_800_000_000
+YEAR_10000 = 253_402_300_800_000_000
 
 #: What an integer column holds.
 INT64 = range(-(2**63), 2**63)
@@ -86,7 +86,7 @@ def _instants(values: list[Any]) -> Array:
         raise ValueError("not all are RFC 3339")
     instants = texts.cast(_DATETIME)
     least, most = span(instants.cast(pa.int64()))
-    if least < _YEAR_1 or most >= _YEAR_10000:
+    if least < YEAR_1 or most >= YEAR_10000:
         raise ValueError("outside the years 1 to 9999")
     return instants
 

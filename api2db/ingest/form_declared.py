@@ -167,6 +167,9 @@ class Declared:
             column.finish(convert(column.type, values, typed=True), table)
         return table
 
+    def arrow(self, table: pa.Table) -> None:
+        """Return None: the paths of the columns go into rows."""
+
     def loose(self, rows: LooseRows) -> Table:
         """Return the columns of any rows: the same result, several times as slow."""
         table = Table({}, len(rows.values))

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import msgspec
 import pyarrow as pa
 
+from api2db.core.casting import cast
 from api2db.core.types import arrow_type, name_of
 from api2db.core.values import json_kind
 from api2db.ingest.form_convert import MISFIT
 from api2db.ingest.form_shape import Shape, Uncompilable
 from api2db.ingest.form_table import LEAF, LooseRows, Table
-from api2db.ingest.form_widening import Known, array_of, column, is_big, leaf
+from api2db.ingest.form_widening import Known, array_of, column, exactly, is_big, leaf
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -119,6 +120,26 @@ class Inferred:
         for name in big:
             self._known[name] = Known(_INT, big=True)
         return table
+
+    def arrow(self, table: pa.Table) -> Table | None:
+        """Return all remembered columns of an Arrow table; None unless each has its very type."""
+        names = set(table.column_names)
+        if self.shape is None or not names <= self._known.keys():
+            return None
+        found = Table({}, table.num_rows)
+        for name, known in self._known.items():
+            if name not in names:
+                if known.type is not None:
+                    found.columns[name] = cast(pa.nulls(table.num_rows), known.type)
+                continue
+            array = None if known.type is None else exactly(known.type, table.column(name))
+            if array is None:
+                return None
+            found.columns[name] = array
+        for name in names:
+            if self._known[name].type == _INT and is_big(found.columns[name]):
+                self._known[name] = Known(_INT, big=True)
+        return found
 
     # -- the general way ---------------------------------------------------------------
 

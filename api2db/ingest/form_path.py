@@ -95,6 +95,16 @@ class Path:
             raise ValueError(" ".join(str(exc).split())) from exc
 
 
+def named(key: str, text: str | None) -> Path | None:
+    """Return the path at *key* of a configuration, None for none; errors name the key."""
+    if text is None:
+        return None
+    try:
+        return Path(text)
+    except ConfigError as exc:
+        raise ConfigError(f"{key}: {exc}") from exc
+
+
 def lookup(lam: Callable[[Any], Any] | str) -> Callable[[Any], Any]:
     """Return a function that finds what *lam*, a function itself or a JMESPath, stands for."""
     return compiled(lam).search if isinstance(lam, str) else lam

@@ -10,7 +10,7 @@ import msgspec
 import pyarrow as pa
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from api2db.ingest.form_convert import Array
     from api2db.ingest.form_envelope import Raw
@@ -70,6 +70,11 @@ class Table:
         alive = [i not in self.dead for i in range(self.n_rows)]
         return batch.filter(pa.array(alive, pa.bool_()))
 
+    def only(self, kept: Sequence[int]) -> Table:
+        """Return the rows at *kept*; none of them is dead."""
+        places = pa.array(kept, pa.int64())
+        return Table({name: a.take(places) for name, a in self.columns.items()}, len(kept))
+
     def bury(self, column: str, misfits: Mapping[int, str]) -> None:
         """Declare rows dead whose value in *column* does not fit; the first reason stays."""
         for i, why in misfits.items():
@@ -100,6 +105,10 @@ class Plan(Protocol):
 
     def typed(self, items: list[Any]) -> Table | None:
         """Return the columns of rows decoded into `shape`; None if they need `loose`."""
+        ...
+
+    def arrow(self, table: pa.Table) -> Table | None:
+        """Return the columns of rows that are columns; None if they need `typed` or `loose`."""
         ...
 
     def loose(self, rows: LooseRows) -> Table:

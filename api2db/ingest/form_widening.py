@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from api2db.core.casting import plain
 from api2db.core.types import EXACT_INT, JSON, arrow_type, decimal_for, kind_of, widen
@@ -16,6 +17,8 @@ from api2db.core.values import digits, json_kind
 from api2db.ingest.form_convert import (
     INT64,
     MISFIT,
+    YEAR_1,
+    YEAR_10000,
     Converted,
     bulk,
     convert,
@@ -203,6 +206,26 @@ def array_of(type_: pa.DataType, values: list[Any]) -> Array:
     if pa.types.is_decimal(type_):
         values = [None if v is None else _exactly(v) for v in values]
     return bulk(type_, values)
+
+
+def exactly(type_: pa.DataType, column: Any) -> Array | None:
+    """
+    Return an Arrow column (n values) as *type_*, if it is of that type, but for its unit of time.
+
+    None also where JSON would not hold a value: an infinite number, a year beyond 9999.
+    """
+    array: Array = column.combine_chunks()
+    if pa.types.is_timestamp(type_) and pa.types.is_timestamp(array.type):
+        try:
+            array = array.cast(type_)
+        except pa.ArrowInvalid:  # finer than a microsecond
+            return None
+        within = span(array.cast(pa.int64()))
+        return array if within[0] >= YEAR_1 and within[1] < YEAR_10000 else None
+    if array.type != type_:
+        return None
+    finite = not pa.types.is_floating(type_) or pc.all(pc.is_finite(array), min_count=0).as_py()
+    return array if finite is not False else None
 
 
 def _are_instants(texts: list[str]) -> bool:

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from functools import partial
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -80,9 +81,10 @@ def chunks(item: object) -> Iterator[Chunk]:
         for start in range(0, len(frame), ROWS):
             yield Chunk(_frame(frame.iloc[start : start + ROWS]))
     elif isinstance(item, (pa.Table, pa.RecordBatch)) or _is_table(item):
-        table = item if isinstance(item, (pa.Table, pa.RecordBatch)) else pa.table(item)
+        table = item if isinstance(item, pa.Table) else pa.table(item)
         for start in range(0, table.num_rows, ROWS):
-            yield Chunk(_table(table.slice(start, ROWS)))
+            part = table.slice(start, ROWS)
+            yield Chunk.of(part, partial(_table, part))
     elif isinstance(item, Iterable) and not isinstance(item, (str, bytes)):
         rows = iter(item)
         while some := list(islice(rows, ROWS)):

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from api2db.core.errors import FormError
-from api2db.core.types import JSON
+from api2db.core.types import JSON, name_of
 from api2db.ingest.chunk import Chunk
 from api2db.ingest.form import Column, Form
 from api2db.ingest.native import chunks
@@ -194,3 +194,114 @@ def test_half_a_character_is_a_dead_letter() -> None:
     result = Form(rows=None, columns=None).parse(Chunk([{"a": "x"}, {"a": "\ud800"}])).build()
     assert result.rows.num_rows == 1
     assert "surrogate" in result.dead[0].reason
+
+
+# -- columns that are taken as they are ------------------------------------------------------
+
+
+def _form_that_knows(**columns: pa.DataType) -> Form:
+    form = Form(rows=None, columns=None)
+    chunk = Chunk([])
+    chunk.types = {name: name_of(type_) for name, type_ in columns.items()}
+    form.parse(chunk)
+    return form
+
+
+def _taken(form: Form, table: pa.Table) -> tuple[list[Any], bool]:
+    """Return the rows that *form* makes of *table*, and whether it looked at rows at all."""
+    looked: list[int] = []
+    (chunk,) = chunks(table)
+    make = chunk._values
+    assert callable(make)
+    chunk._values = lambda: looked.append(1) or make()
+    built = form.parse(chunk).build()
+    assert not built.dead
+    return built.rows.to_pylist(), bool(looked)
+
+
+UTC_US = pa.timestamp("us", "UTC")
+KNOWN = {"i": pa.int64(), "f": pa.float64(), "b": pa.bool_(), "s": pa.string(), "t": UTC_US}
+
+
+def test_columns_are_taken_as_they_are() -> None:
+    """Columns of the types that the form knows become its columns, and no row is made."""
+    values = {"t": [None, datetime(2024, 1, 2)], "s": ["2024-01-01T00:00:00Z", None]}
+    for unit in ("s", "ms", "us", "ns"):
+        table = pa.table(
+            {
+                "t": pa.array(values["t"], pa.timestamp(unit)),
+                "s": pa.array(values["s"]),
+                "i": pa.array([2**60, None]),
+                "b": pa.array([None, False]),
+            }
+        )
+        table = pa.concat_tables([table.slice(0, 1), table.slice(1)])
+        rows, looked = _taken(_form_that_knows(**KNOWN), table)
+        assert not looked
+        assert rows == [
+            {"i": 2**60, "f": None, "b": None, "s": "2024-01-01T00:00:00Z", "t": None},
+            {"i": None, "f": None, "b": False, "s": None, "t": datetime(2024, 1, 2, tzinfo=UTC)},
+        ]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([1.0, float("inf")]),
+        pa.array([1.0, float("nan")]),
+        pa.array([1, 2]),
+        pa.array(["x", "y"]),
+        pa.array([True, None]),
+    ],
+    ids=str,
+)
+def test_other_columns_go_the_general_way(column: pa.Array[Any]) -> None:
+    """What JSON does not hold, or is of another type, is looked at row by row, as ever."""
+    form, general = _form_that_knows(f=pa.float64()), _form_that_knows(f=pa.float64())
+    (chunk,) = chunks(pa.table({"f": column}))
+    found, expected = form.parse(chunk).build(), general.parse(Chunk(chunk.values)).build()
+    assert found.rows.equals(expected.rows)
+    assert found.dead == expected.dead
+    assert form.memory == general.memory
+
+
+def test_instants_that_are_too_fine() -> None:
+    """An instant finer than a microsecond is not cut off because the column knows instants."""
+    table = pa.table({"t": pa.array([1], pa.timestamp("ns", "UTC"))})
+    form = _form_that_knows(t=UTC_US)
+    page = form.parse(next(chunks(table)))
+    assert page.table is None
+
+
+def test_rows_of_columns() -> None:
+    """Rows may be left out, and shown, though they came as columns."""
+    form = _form_that_knows(**KNOWN)
+    page = form.parse(next(chunks(pa.table({"i": [1, 2, 3], "s": ["a", "b", "c"]}))))
+    assert page.table is not None
+    assert (page.n_rows, page.raw(1)) == (3, b'{"i":2,"s":"b"}')
+    assert page.row_hash(0) != page.row_hash(1)
+    assert [row["i"] for row in page.build([0, 2]).rows.to_pylist()] == [2]
+
+
+def test_columns_after_the_form_has_changed() -> None:
+    """A page that waited while the form learned another column has that column, too."""
+    form = _form_that_knows(i=pa.int64())
+    page = form.parse(next(chunks(pa.table({"i": [1]}))))
+    form.parse(Chunk([{"i": 1, "new": "x"}])).build()
+    assert page.build().rows.to_pylist() == [{"i": 1, "new": None}]
+
+
+def test_new_columns_of_a_frozen_form() -> None:
+    """With ``schema: freeze`` a new column's rows are dead letters, however they come."""
+    form = Form(rows=None, columns=None, schema="freeze")
+    form.parse(Chunk([{"i": 1}])).build()
+    built = form.parse(next(chunks(pa.table({"i": [1], "new": ["x"]})))).build()
+    assert (built.rows.num_rows, len(built.dead)) == (0, 1)
+
+
+def test_big_integers_are_remembered() -> None:
+    """A column that held integers beyond 2^53 does not become a float later."""
+    form = _form_that_knows(i=pa.int64())
+    form.parse(next(chunks(pa.table({"i": [2**60]})))).build()
+    built = form.parse(Chunk([{"i": 0.5}])).build()
+    assert pa.types.is_decimal(built.rows.schema.field("i").type)
