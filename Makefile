@@ -61,11 +61,12 @@ $(YARDSTICKS)/.ready: requirements/bench.txt | $(READY)
 	@$(YARDSTICKS)/bin/python -m pip --disable-pip-version-check -q install --require-hashes -r $<
 	@touch $@
 
-bench: $(READY) $(YARDSTICKS)/.ready servers  ## How fast: start-up, each target beside its driver, and an API into PostgreSQL beside a hand-written loop
+bench: $(READY) $(YARDSTICKS)/.ready servers  ## How fast: start-up, each target beside its driver, an API into PostgreSQL beside a hand-written loop, forms beside those of 2021
 	@$(PY) -m benchmarks.startup
 	@$(PY) -m benchmarks.targets
 	@$(PY) -m benchmarks.end_to_end $(T)
 	@$(PY) -m benchmarks.recompose
+	@$(PY) -m benchmarks.extraction
 
 image: $(READY)  ## The container image; without a container engine its steps are tried in a folder
 	@if docker info >/dev/null 2>&1; then docker build --pull -t $(IMAGE) .; \
@@ -80,3 +81,4 @@ lock: $(READY)  ## Make requirements/*.txt anew from pyproject.toml; UPGRADE=1 t
 	@$(COMPILE) --constraint requirements/dev.txt --group drivers -o requirements/drivers.txt
 	@$(COMPILE) --constraint requirements/dev.txt --group build -o requirements/build.txt
 	@$(COMPILE) --constraint requirements/dev.txt --group bench -o requirements/bench.txt
+	@$(COMPILE) requirements/original.in -o requirements/original.txt
