@@ -134,11 +134,11 @@ class Standalone:
         """Stop the worker after the transaction under way; what waits stays on disk."""
         with self._starting:
             worker, self._worker = self._worker, None
-        if worker is not None:
-            worker.stop()
-            if not worker.join(GRACE):
-                worker.interrupt()
-                worker.join(GRACE)
+            if worker is not None:
+                worker.stop()
+                if not worker.join(GRACE):
+                    worker.interrupt()
+                    worker.join(GRACE)
 
     def settle(self) -> None:
         """Block until nothing waits, or what waits cannot land now."""
