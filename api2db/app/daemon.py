@@ -7,6 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from api2db.app.leftover import leftover, notes
 from api2db.app.line import make_line
 from api2db.app.secret import Redactor
 from api2db.core.clock import Clock, SystemClock
@@ -40,6 +41,7 @@ class Daemon:
 
     Attributes:
         lines: By collector or store.
+        leftover: What waits for nobody, as `leftover.leftover` found it when this was made.
         hide: Takes the secrets of the configuration out of a text.
     """
 
@@ -67,6 +69,7 @@ class Daemon:
                     watchdog=self._watchdog,
                     hide=self.hide,
                 )
+            self.leftover = leftover(config, self.layout)
         except BaseException:
             self.close()
             raise
@@ -89,6 +92,8 @@ class Daemon:
         if poll:
             for line in self.lines.values():
                 line.poller.start()
+        for note in notes(self.leftover, self.lines):
+            logger.warning("rows_wait_for_nobody", extra={"note": note})
         logger.info("started", extra={"collectors": len(self.lines), "streams": len(self.workers)})
 
     def poll_once(self, stop: threading.Event, *, stores: bool = False) -> bool:

@@ -20,7 +20,7 @@ from api2db.stream.backlog import Backlog
 from api2db.stream.polls import PollBacklog
 from api2db.stream.replace import ReplaceWorker
 from api2db.stream.spill import Spill
-from api2db.stream.spillfolders import folders, orphans
+from api2db.stream.spillfolders import folders
 from api2db.stream.worker import Worker
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ class Line:
         workers: By stream name.
         dead: Rows in the dead letters when the daemon started, by stream name, and under
             `FORM` those that did not fit the form.
-        orphans: Shards of streams that are configured no more, by stream.
         store: The source, if it is a store's.
     """
 
@@ -56,7 +55,6 @@ class Line:
     poller: Poller
     workers: dict[str, Worker]
     dead: dict[str, int]
-    orphans: dict[str, int]
     store: Composition | None = None
 
 
@@ -137,8 +135,7 @@ def make_line(
         ends=any(replaced),
         make_poll=partial(poll_class(collector), anew=all(replaced)),
     )
-    left = orphans(layout.spilled(name), spilled)
-    return Line(collector, spool, poller, workers, dead, left, store)
+    return Line(collector, spool, poller, workers, dead, store)
 
 
 def make_target(config: Config, collector: CollectorConfig, stream: str, spool: str) -> Sink:

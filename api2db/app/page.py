@@ -9,6 +9,7 @@ from string import Template
 from typing import Any
 
 from api2db import __version__
+from api2db.app.leftover import noted
 
 _PAGE = Template(files(__package__).joinpath("page.html").read_text("utf-8"))
 
@@ -33,6 +34,7 @@ def render(picture: dict[str, Any], nonce: str) -> str:
         f'<span class="soft">{escape(at)}</span></header>'
     )
     hung = "".join(_note(f"{name} hangs", "bad") for name in picture["hung"])
+    hung += "".join(map(_note, noted({**picture, "collectors": {}})))
     sections = "".join(
         _collector(name, state, picture["at"]) for name, state in picture["collectors"].items()
     )

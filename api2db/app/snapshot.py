@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -24,6 +23,8 @@ def snapshot(daemon: Daemon, *, running: bool, url: str | None = None) -> dict[s
     """
     Return the state of every collector and stream; times are epoch seconds, ages seconds.
 
+    ``removed_streams`` of a collector and ``removed_collectors`` are what waits for names that the
+    configuration does not have, stream -> batches; it is kept, and is no fault.
     ``healthy`` is whether nothing needs a person: no collector fails, no stream is paused,
     late, spilling or has dead letters, nothing in a spool or shard is damaged, no thread hangs.
     """
@@ -38,6 +39,9 @@ def snapshot(daemon: Daemon, *, running: bool, url: str | None = None) -> dict[s
         "healthy": not hung and all(found["healthy"] for found in collectors.values()),
         "hung": hung,
         "collectors": collectors,
+        "removed_collectors": {
+            name: waiting for name, waiting in daemon.leftover.items() if name not in collectors
+        },
     }
 
 
@@ -66,15 +70,8 @@ def _collector(line: Line, daemon: Daemon, now: float) -> dict[str, Any]:
         "spool_bytes": line.spool.bytes,
         "damage": damage,
         "streams": streams,
-        "removed_streams": _removed(line),
+        "removed_streams": daemon.leftover.get(line.config.name, {}),
     }
-
-
-def _removed(line: Line) -> dict[str, int]:
-    """Return how many batches wait for streams that are configured no more."""
-    waiting = Counter(line.orphans)
-    waiting.update({name: depth.batches for name, depth in line.spool.orphans().items()})
-    return dict(waiting)
 
 
 def _stream(line: Line, name: str, daemon: Daemon) -> dict[str, Any]:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from api2db.app.leftover import leftover, notes
 from api2db.app.preflight import preflight
 from api2db.app.project import load
 from api2db.core.errors import Api2dbError
+from api2db.files.layout import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,6 +26,7 @@ def check(path: Path, *, connect: bool, as_json: bool) -> int:
     config = load(path, os.environ)
     preflight(config)
     results = dict(_connect(config)) if connect else {}
+    left = leftover(config, Layout(config.store))
     if as_json:
         import json
 
@@ -32,12 +35,15 @@ def check(path: Path, *, connect: bool, as_json: bool) -> int:
             "collectors": list(config.collectors),
             "streams": list(config.streams),
             "connect": {where: error or "ok" for where, error in results.items()},
+            "waiting_for_nobody": left,
         }
         click.echo(json.dumps(summary))
     else:
         click.echo(
             f"{path}: ok, {len(config.collectors)} collectors, {len(config.streams)} streams"
         )
+        for note in notes(left, config.lines):
+            click.echo(f"{path}: {note}", err=True)
         for where, error in results.items():
             click.echo(f"{where}: {error or 'ok'}", err=bool(error))
     return 1 if any(results.values()) else 0
@@ -72,7 +78,6 @@ def _ask(config: Config, collector: object) -> None:
     from api2db.app.settings import CollectorConfig
     from api2db.app.source import make_since, make_source
     from api2db.core.clock import SystemClock
-    from api2db.files.layout import Layout
     from api2db.ingest import watermark
 
     assert isinstance(collector, CollectorConfig)

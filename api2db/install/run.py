@@ -12,6 +12,7 @@ import orjson
 
 from api2db.app import log
 from api2db.app.daemon import Daemon
+from api2db.app.leftover import noted
 from api2db.app.preflight import preflight
 from api2db.app.project import load
 from api2db.app.quantity import duration
@@ -130,3 +131,5 @@ def _print(picture: dict[str, Any], troubles: list[str]) -> None:
             click.echo(f"  {stream}: landed {state['rows_landed']} rows")
     for trouble in troubles:
         click.echo(f"api2db: {trouble}", err=True)
+    for note in noted(picture):
+        click.echo(f"api2db: {note}", err=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from api2db.app import log, snapshot
+from api2db.app.leftover import noted
 from api2db.app.project import load
 from api2db.core.errors import StoreLocked
 from api2db.files.layout import Layout
@@ -109,6 +110,8 @@ def _print(picture: dict[str, Any]) -> None:
     click.echo(f"api2db is {running.rstrip(', ')}")
     for name in picture.get("hung", ()):
         click.echo(f"{name} hangs")
+    for note in noted(picture):
+        click.echo(note)
     for name, collector in picture["collectors"].items():
         click.echo(f"{name}: {collector['state']}, collected {collector['rows_collected']} rows")
         if collector["error"]:

@@ -287,11 +287,6 @@ class Spool:
         """Return what waits for *stream*, configured or not. Cheap."""
         return self._consumers[stream].depth()
 
-    def orphans(self) -> dict[str, Depth]:
-        """Return the streams that are configured no more and for which something waits."""
-        gone = self._consumers.keys() - set(self.streams)
-        return {name: self._consumers[name].depth() for name in sorted(gone)}
-
     def _keep_from(self) -> int:
         """Return the base of the oldest segment that a stream needs; see `Log.keep_from`."""
         needs = [need for c in self._consumers.values() if (need := c.needs()) is not None]

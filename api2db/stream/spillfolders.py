@@ -45,13 +45,13 @@ def folders(root: Path, types: Mapping[str, str]) -> dict[str, Path]:
     return {stream: root / name for stream, name in names.items()}
 
 
-def orphans(root: Path, mine: Mapping[str, Path]) -> dict[str, int]:
-    """Return how many shards wait for streams that are configured no more, by folder."""
-    found = {}
+def owned(root: Path) -> dict[str, int]:
+    """Return how many shards each stream has, configured or not; changes nothing."""
+    found: dict[str, int] = {}
     for folder in _folders(root):
-        count = sum(1 for _ in folder.glob(f"*{SUFFIX}"))
-        if count and folder not in mine.values():
-            found[folder.name.partition("@")[2] or folder.name] = count
+        if count := sum(1 for _ in folder.glob(f"*{SUFFIX}")):
+            owner = _owner(folder) or folder.name.partition("@")[2] or folder.name
+            found[owner] = found.get(owner, 0) + count
     return found
 
 

@@ -20,7 +20,7 @@ from api2db.stream import spill as spill_module
 from api2db.stream.backlog import BULK
 from api2db.stream.progress import State
 from api2db.stream.spill import Spill
-from api2db.stream.spillfolders import folders, orphans
+from api2db.stream.spillfolders import folders, owned
 from tests.unit.stream.test_worker import Bench
 
 ORIGIN = Origin("5" * 32, "c", "t")
@@ -129,7 +129,7 @@ def test_shards_follow_their_stream(tmp_path: Path) -> None:
     }
     found = {s: values(Spill(f, Origin("5" * 32, "c", s)).read(BULK)) for s, f in later.items()}
     assert found == {"a": [0], "b": [1], "c": [2]}
-    assert orphans(tmp_path, later) == {"d": 1}
+    assert owned(tmp_path) == {"a": 1, "b": 1, "c": 1, "d": 1}
 
 
 # -- the worker ------------------------------------------------------------------------
