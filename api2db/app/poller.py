@@ -121,9 +121,10 @@ class Poller:
 
     def _waited(self, due: float) -> bool:
         """Wait until *due*, with signs of life; return whether to stop instead of polling."""
-        self.counts.next_due = due
         while not self._stop.is_set():
             self.pulse.beat(LOOK)
+            due = self._schedule.moved(due)
+            self.counts.next_due = due
             left = due - self._clock.monotonic()
             if left <= 0:
                 break

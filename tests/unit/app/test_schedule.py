@@ -70,3 +70,34 @@ def test_cron_does_not_run_one_instant_twice() -> None:
     """A poll that ends within the instant that started it waits for the next."""
     clock = Hands(wall=datetime(2026, 5, 1, 10, 5, tzinfo=UTC).timestamp())
     assert Cron("*/5 * * * *", clock).after(100) == 100 + 300
+
+
+def at(hour: int, minute: int = 0, day: int = 1) -> float:
+    """Return an instant in May 2026."""
+    return datetime(2026, 5, day, hour, minute, tzinfo=UTC).timestamp()
+
+
+def test_a_clock_that_is_set_moves_a_cron_that_waits() -> None:
+    """Forward past its instant: it is due; back: the next instant by the new time, not the old."""
+    clock = Hands(wall=at(10, 3))
+    schedule = Cron("*/5 * * * *", clock)
+    due = schedule.after(100)
+    clock.mono, clock.wall = 110, at(10, 3) + 10.4  # a clock that is only corrected
+    assert schedule.moved(due) == due == 220
+    clock.wall = at(23)
+    assert schedule.moved(due) == 110
+    clock.wall = at(4, 4)
+    due = schedule.moved(due)
+    assert due == schedule.moved(due) == 110 + 60
+    assert Interval(30, clock).moved(500) == 500
+
+
+def test_cron_does_not_run_an_instant_again_when_the_clock_is_set_back() -> None:
+    """A step of a second across the instant that was just run is no other instant."""
+    clock = Hands(wall=at(10, 3))
+    schedule = Cron("*/5 * * * *", clock)
+    due = schedule.after(100)
+    clock.mono, clock.wall = due, at(10, 5)
+    assert schedule.moved(due) == due
+    clock.wall = at(10, 5) - 0.5
+    assert schedule.after(due) == due + 300.5
