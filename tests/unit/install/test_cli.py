@@ -112,6 +112,7 @@ def test_json_option(project: Path, arguments: list[str]) -> None:
         "collectors": ["orders"],
         "streams": ["lite"],
         "connect": {},
+        "waiting_for_nobody": {},
     }
 
 
