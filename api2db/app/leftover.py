@@ -33,6 +33,8 @@ def leftover(config: Config, layout: Layout) -> dict[str, dict[str, int]]:
     found = {}
     for name in sorted(_names(layout)):
         line = config.lines.get(name)
+        if line is None and any((layout.store / "spool").glob(f"{name}.*")):
+            continue  # a stream that a program runs alone has its shards there
         streams = frozenset(line.to if line else ())
         waiting = Counter(_queued(layout.spool(name), streams))
         for stream, shards in owned(layout.spilled(name)).items():
