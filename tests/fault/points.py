@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Iterable
 
-AFTER_COMMIT = ("sink.after_commit",)  # where a lost marker doubles rows for sure
+AFTER_COMMIT = "sink.after_commit"  # where a lost marker doubles rows for sure
+AFTER_RENAME = "sink.after_rename"  # the same where a file that grows has it
 RARE = {"spool.before_unlink": 8}  # passed once a segment: only with --pad in such a time
 #: Nothing here is refused, retried or stored: tests of their own kill there.
 ELSEWHERE = ("worker.after_dead_letter", "retry.", "store.")
@@ -64,10 +65,8 @@ class Points:
         self.missed[name] += int(nth) == 1
 
 
-def loop_points(names: Iterable[str], *, spills: bool, pad: bool, markers: bool) -> list[str]:
+def loop_points(names: Iterable[str], *, spills: bool, pad: bool) -> list[str]:
     """Return which of all *names* a loop of this kind passes, but for those of `RECOVERY`."""
-    if not markers:
-        return [name for name in names if name in AFTER_COMMIT]
     left_out = (*ELSEWHERE, *RECOVERY, *(() if pad else RARE))
     names = [name for name in names if not name.startswith(left_out)]
     if spills:
