@@ -110,10 +110,11 @@ class ApiForm:
 
     def _columns(self, data: Any, tally: Tally | None) -> pa.Table | None:
         counts = Tally() if tally is None else tally
-        rows, shared = extraction.prepare(self.pre_process, data)
-        if rows is None:
-            return None
-        found = extraction.columns(self.data_features, rows, shared, counts)
+        with counts.counting():
+            rows, shared = extraction.prepare(self.pre_process, data)
+        found = None
+        if rows is not None:
+            found = extraction.columns(self.data_features, rows, shared, counts)
         if tally is None:
             counts.log(self.name)
         return found

@@ -32,7 +32,9 @@ def experiment(form: ApiForm, *, cache: bool, import_target: Callable[[], Any]) 
         print(f"data:\n{data}\n\ndata keys:\n{data.keys()}\n")
         print(f"pre_process must return a list of 0 or more pre-processors: {form.pre_process}\n")
         return False
-    rows, shared = extraction.prepare(form.pre_process, data)
+    tally = Tally()
+    with tally.counting():
+        rows, shared = extraction.prepare(form.pre_process, data)
     _write("data_after_preprocess.json", rows)
     if not isinstance(rows, list):
         print(f"data should be a list of dicts once pre-processing is done.\ndata:\n{rows}\n")
@@ -42,15 +44,13 @@ def experiment(form: ApiForm, *, cache: bool, import_target: Callable[[], Any]) 
     if not isinstance(form.data_features, list) or not form.data_features:
         print(f"data_features must return a list of data-features: {form.data_features}\n")
         return False
-    return _tabulate(form, rows, shared)
+    found = extraction.columns(form.data_features, rows, shared, tally)
+    print(*tally.lines(), sep="\n")
+    return _finish(form, extraction.frame(found))
 
 
-def _tabulate(form: ApiForm, rows: list[Any], shared: extraction.Globals) -> bool:
+def _finish(form: ApiForm, made: Any) -> bool:
     """Show the columns, and what post_process makes of them."""
-    tally = Tally()
-    made = extraction.frame(extraction.columns(form.data_features, rows, shared, tally))
-    for line in tally.lines():
-        print(line)
     path = Path("data_after_feature_extraction.json")
     path.write_text(made.to_json(orient="records", indent=10), encoding="utf-8")
     if not isinstance(form.post_process, list):

@@ -103,7 +103,7 @@ class Feature(BaseLam):
         """
 
         def failed(error: Exception) -> None:
-            tally.add(self.key, error)
+            tally.nulled(self.key, error)
 
         own = type(self).lam_wrap is not Feature.lam_wrap
         values = _mapped(self, rows.values, failed) if own else self._found(rows, failed)

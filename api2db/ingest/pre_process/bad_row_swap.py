@@ -12,15 +12,13 @@ swapped must be seen from ``key_1`` alone, so make it the more important of the 
 from __future__ import annotations
 
 import copy
-import logging
 from typing import TYPE_CHECKING, Any
 
 from api2db.ingest.pre_process.pre import Pre
+from api2db.ingest.tally import tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-logger = logging.getLogger(__name__)
 
 
 class BadRowSwap(Pre):
@@ -49,8 +47,7 @@ class BadRowSwap(Pre):
         rows = [self._mended(row) for row in lam_arg]
         kept = [row for row in rows if row is not None]
         if len(kept) < len(rows):
-            extra = {"step": self.ctype, "key": self.key_1, "rows": len(rows) - len(kept)}
-            logger.warning("rows_left_out", extra=extra)
+            tell("rows_left_out", len(rows) - len(kept), step=self.ctype, key=self.key_1)
         return kept
 
     def _mended(self, row: dict[str, Any]) -> dict[str, Any] | None:

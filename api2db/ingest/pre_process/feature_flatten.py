@@ -10,12 +10,10 @@ Rows that hold a list, as one row for each of its items; after `ListExtract`.
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from api2db.ingest.pre_process.pre import Pre
-
-logger = logging.getLogger(__name__)
+from api2db.ingest.tally import tell
 
 
 class FeatureFlatten(Pre):
@@ -50,6 +48,5 @@ class FeatureFlatten(Pre):
             else:
                 left_out += 1
         if left_out:
-            extra = {"step": self.ctype, "key": self.key, "rows": left_out}
-            logger.warning("rows_left_out", extra=extra)
+            tell("rows_left_out", left_out, step=self.ctype, key=self.key)
         return flat

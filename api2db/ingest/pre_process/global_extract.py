@@ -9,16 +9,14 @@ A value that stands once in what the API sent, and is meant for all of its rows.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 from api2db.ingest.form_path import lookup
 from api2db.ingest.pre_process.pre import Pre
+from api2db.ingest.tally import tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-logger = logging.getLogger(__name__)
 
 
 class GlobalExtract(Pre):
@@ -50,5 +48,5 @@ class GlobalExtract(Pre):
         except (KeyError, ValueError):
             pass  # missing, or of another type: NULL, as documented
         except Exception as exc:  # noqa: BLE001 -- the user's function; NULL is documented
-            logger.warning("global_nulled", extra={"column": self.key, "error": type(exc).__name__})
+            tell("global_nulled", column=self.key, error=type(exc).__name__)
         return {"value": value, "dtype": self.dtype}

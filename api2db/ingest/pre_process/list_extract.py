@@ -9,16 +9,14 @@ Where the list of rows lies in what the API sent.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 from api2db.ingest.form_path import lookup
 from api2db.ingest.pre_process.pre import Pre
+from api2db.ingest.tally import tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-logger = logging.getLogger(__name__)
 
 
 class ListExtract(Pre):
@@ -39,9 +37,9 @@ class ListExtract(Pre):
         lookup(lam)  # a path that is none is found here, not at the first poll
 
     def lam_wrap(self, lam_arg: dict[str, Any]) -> list[Any] | None:
-        """Return the rows; None, and a line in the log, if there is no list."""
+        """Return the rows; None, which is told in the log, if there is no list."""
         try:
             return self.dtype(lookup(self.lam)(lam_arg))
         except Exception as exc:  # noqa: BLE001 -- the user's function; None is documented
-            logger.warning("list_not_found", extra={"error": type(exc).__name__})
+            tell("list_not_found", error=type(exc).__name__)
             return None

@@ -121,7 +121,7 @@ def test_experiment(
     assert form.experiment(True, load)
     assert form.experiment(CACHE=True, import_target=load)
     assert asked == [1]
-    assert "feature 'id': 1 values could not be used (ValueError)" in capsys.readouterr().out
+    assert "feature_nulled (feature: id, error: ValueError): 1" in capsys.readouterr().out
     assert form.experiment(False, load)
     assert asked == [1, 1]
     assert not ApiForm("lab", [ListExtract("rows")]).experiment(True, load)

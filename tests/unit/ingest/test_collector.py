@@ -80,6 +80,14 @@ def test_file_is_not_there_yet() -> None:
     assert asked == []
 
 
+def test_one_line_for_each_step(caplog: pytest.LogCaptureFixture) -> None:
+    """Data points without rows are counted, and logged with the collector's name, once a poll."""
+    assert list(frames(_collector([{"error": "busy"}, {"error": "busy"}]))) == []
+    (record,) = caplog.records
+    expected = {"message": "list_not_found", "collector": "quakes", "error": "KeyError", "count": 2}
+    assert vars(record) | expected == vars(record)
+
+
 def test_one_line_for_each_feature(caplog: pytest.LogCaptureFixture) -> None:
     """What does not fit is logged once a poll, with a count; a missing key is not."""
     rows: list[Any] = [{"id": "x"}, {"id": "y"}, {}, {"id": None}, {"id": 5}]
@@ -88,5 +96,10 @@ def test_one_line_for_each_feature(caplog: pytest.LogCaptureFixture) -> None:
     assert [table["id"].to_pylist() for table in tables] == [[None] * 4 + [5]] * 2
     (record,) = caplog.records
     assert record.message == "feature_nulled"
-    assert vars(record) | {"feature": "id", "error": "ValueError", "values": 4} == vars(record)
+    assert vars(record) | {
+        "feature": "id",
+        "error": "ValueError",
+        "count": 4,
+        "collector": "quakes",
+    } == vars(record)
     assert record.exc_info is None

@@ -107,7 +107,7 @@ def test_feature_flatten_leaves_out(caplog: pytest.LogCaptureFixture) -> None:
     pre = FeatureFlatten(key="f")
     assert pre.lam_wrap([{"id": 1}, {"f": None}, None, {"f": []}, {"f": [1]}]) == [{"f": 1}]  # type: ignore[list-item]
     (record,) = caplog.records
-    assert vars(record) | {"rows": 3, "key": "f"} == vars(record)
+    assert vars(record) | {"count": 3, "key": "f"} == vars(record)
     assert pre.lam_wrap(None) == []
 
 
@@ -140,7 +140,7 @@ def test_bad_row_swap(caplog: pytest.LogCaptureFixture) -> None:
     ]
     assert rows == before
     (record,) = caplog.records
-    assert vars(record) | {"message": "rows_left_out", "rows": 2} == vars(record)
+    assert vars(record) | {"message": "rows_left_out", "count": 2} == vars(record)
 
 
 def test_bad_row_swap_summary() -> None:
