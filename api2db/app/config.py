@@ -221,6 +221,7 @@ def _destinations(
             tuple(entry.upsert or ()),
             bool(entry.replace) or streams[stream].mode == "replace",
             _attempts(streams[stream], defaults),
+            streams[stream].timeout,
         )
         for stream, entry in to.items()
     }

@@ -104,6 +104,7 @@ def make_line(
             dead_letters=letters,
             watchdog=watchdog,
             attempts=None if to.replace else to.attempts,
+            timeout=to.timeout,
             clock=clock,
         )
     store = None

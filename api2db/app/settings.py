@@ -92,6 +92,7 @@ class Destination:
         upsert: The key columns; none means append.
         replace: Whether each poll takes the place of what is there.
         attempts: Before batches are spilled; None never spills.
+        timeout: For one transaction, in seconds; then its connection is cut off.
         must_be_new: Whether nothing is delivered into a table that was there before.
         distinct: Whether equal rows of a batch are delivered once; or the columns that tell
             rows apart: the first of each stays.
@@ -103,6 +104,7 @@ class Destination:
     upsert: tuple[str, ...] = ()
     replace: bool = False
     attempts: int | None = None
+    timeout: float = 120.0
     must_be_new: bool = False
     distinct: bool | tuple[str, ...] = False
     type: str | None = None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
-from api2db.app.field import Attempts, Format, Mode, NotYet, TargetUrl
+from api2db.app.field import Attempts, Duration, Format, Mode, NotYet, TargetUrl
 from api2db.app.request_model import Model
 from api2db.files import credentials
 from api2db.sink.target import Database, Folder, Target
@@ -35,6 +35,7 @@ class StreamModel(Model):
     fmt: Format = Field("parquet", description="Format of local files.")
     mode: Mode = Field("shard", description="What a file holds: a batch, all, or the last poll.")
     attempts: Attempts = Field(None, description="In place of the collectors' own.")
+    timeout: Duration = Field(120.0, description="For one transaction; then it is cut off.")
     bigquery: NotYet = Field(None, description="Not in this version.")
     omnisci: NotYet = Field(None, description="Not in this version.")
     bitio: NotYet = Field(None, description="Not in this version.")

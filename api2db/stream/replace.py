@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from api2db.stream.worker import WRITE_TIMEOUT, Worker
+from api2db.stream.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -35,7 +35,7 @@ class ReplaceWorker(Worker):
     def alive(self) -> Iterator[Batch]:
         """Yield what waits, without refused rows; each batch gives the load its time again."""
         for batch in self.backlog.pages():
-            self.pulse.beat(WRITE_TIMEOUT)
+            self.pulse.beat(self.timeout)
             self._renew()
             yield self._refused.without(batch)
 

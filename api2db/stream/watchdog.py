@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ class Watchdog:
         self._changed = threading.Condition()
         self._closed = False
         self._next = 0
+        self._wakes = math.inf  # when the thread looks again
         self._thread: threading.Thread | None = None
 
     @contextmanager
@@ -45,8 +47,9 @@ class Watchdog:
                 self._thread.start()
             self._next += 1
             ticket = self._next
-            self._armed[ticket] = (time.monotonic() + timeout, name, interrupt)
-            if len(self._armed) == 1:
+            deadline = time.monotonic() + timeout
+            self._armed[ticket] = (deadline, name, interrupt)
+            if deadline < self._wakes:
                 self._changed.notify()
 
         def renew() -> None:
@@ -75,5 +78,6 @@ class Watchdog:
                         del self._armed[ticket]
                         logger.warning("call_interrupted", extra={"stream": name})
                         interrupt()
-                first = min((armed[0] for armed in self._armed.values()), default=None)
-                self._changed.wait(None if first is None else max(0.0, first - now))
+                self._wakes = min((armed[0] for armed in self._armed.values()), default=math.inf)
+                left = min(max(0.0, self._wakes - now), threading.TIMEOUT_MAX)
+                self._changed.wait(left)

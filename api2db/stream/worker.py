@@ -43,8 +43,6 @@ IDLE_WAIT = 1.0
 IDLE_CLOSE = 60.0
 #: Least seconds between two transactions of a poll whose pages keep coming: sharing is worth most.
 PACE = 0.1
-#: Longest time that one transaction may take, in seconds, before its socket is closed.
-WRITE_TIMEOUT = 120.0
 
 
 class Worker:
@@ -57,7 +55,7 @@ class Worker:
     oldest shards lands.
 
     `start`, `stop`, `join` and `progress` are for the owner, everything else runs in the
-    worker's thread.
+    worker's thread. A call on the sink that takes longer than `timeout` seconds is cut off.
     """
 
     def __init__(
@@ -69,12 +67,13 @@ class Worker:
         dead_letters: DeadLetters,
         watchdog: Watchdog,
         attempts: int | None = None,
+        timeout: float = 120.0,
         backoff: Backoff | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.name = name
-        self.stream = backlog.stream
         self.backlog = backlog
+        self.timeout = timeout
         self.progress = Progress()
         self._sink = sink
         self._refused = Refused(dead_letters, backlog.stream, name)
@@ -161,9 +160,9 @@ class Worker:
             self._retry(SinkUnknown(f"{type(exc).__name__}: {exc}"))
 
     def _guard(self) -> AbstractContextManager[Callable[[], None]]:
-        """Give a call on the sink `WRITE_TIMEOUT` seconds; then it is interrupted."""
-        self.pulse.beat(WRITE_TIMEOUT)
-        return self._watchdog.guard(self.name, WRITE_TIMEOUT, self._sink.interrupt)
+        """Give a call on the sink `timeout` seconds; then it is interrupted."""
+        self.pulse.beat(self.timeout)
+        return self._watchdog.guard(self.name, self.timeout, self._sink.interrupt)
 
     def _connect(self) -> None:
         if not self._open:

@@ -140,7 +140,7 @@ class Proxy:
         with contextlib.suppress(OSError):
             while data := client.recv(65536):
                 for piece, commit in frontend.feed(data):
-                    how = self._cut() if commit else None
+                    how = self.cut() if commit else None
                     if how == "answered":
                         drop.set()
                     if how != "unsent":
@@ -154,7 +154,7 @@ class Proxy:
             _reset(end)
         return None
 
-    def _cut(self) -> str | None:
+    def cut(self) -> str | None:
         """Decide at a COMMIT whether the connection is cut, and how."""
         with self._lock:
             self.commits += 1

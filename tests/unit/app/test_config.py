@@ -763,3 +763,12 @@ def test_oauth2(tmp_path: Path) -> None:
     assert auth == OAuth2("https://h/t", "me", "", "", "r3fresh")
     assert "r3fresh" in found.secrets
     assert "r3fresh" not in repr(auth)
+
+
+def test_timeout_of_a_stream(tmp_path: Path) -> None:
+    """It is the stream's own, for every collector; that of `defaults` is for requests."""
+    text = SMALL.replace("x.db }", "x.db, timeout: 90s }").replace(
+        "{ lite: }", "{ lite: , files: }"
+    )
+    to = read(tmp_path, text % "defaults: { timeout: 5s }").collectors["c"].to
+    assert (to["lite"].timeout, to["files"].timeout) == (90.0, 120.0)

@@ -24,3 +24,15 @@ def test_a_call_in_time_is_left_alone() -> None:
         assert right.wait(5)
     assert not wrong.is_set()
     watchdog.close()
+
+
+def test_a_short_deadline_beside_a_long_one() -> None:
+    """The thread that waits for the end of a long call is back in time for a short one."""
+    watchdog, wrong = Watchdog(), threading.Event()
+    with watchdog.guard("long", 3600, wrong.set):
+        for _ in range(2):
+            short = threading.Event()
+            with watchdog.guard("short", 0.01, short.set):
+                assert short.wait(5)
+    watchdog.close()
+    assert not wrong.is_set()
