@@ -7,12 +7,10 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
 from api2db.core.backoff import Backoff
 from api2db.core.batch import Batch
-from api2db.core.canon import row_keys
 from api2db.core.clock import SystemClock
+from api2db.core.distinct import distinct
 from api2db.core.errors import SinkError, SinkRejected
 from api2db.core.ids import Timestamps, new_id
 from api2db.files.dead_letter import DeadLetters
@@ -20,9 +18,9 @@ from api2db.files.layout import Layout
 from api2db.files.shard import Origin
 from api2db.ingest.form import Form
 from api2db.ingest.native import chunks
-from api2db.sink.base import Delivery
-from api2db.sink.registry import make_sink
+from api2db.stream.naming import name_of
 from api2db.stream.spill import Spill
+from api2db.stream.target import sink_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,14 +57,11 @@ def deliver(
     assert declared.target is not None
     batches = batches_of(declared, data)
     spool = new_id()
-    delivery = Delivery(
-        spool, declared.name, declared.stream_type, declared.table, replace=declared.replace
-    )
-    sink = make_sink(declared.target, delivery, base=Path.cwd())
+    sink = sink_of(declared, spool, Layout(Path.cwd() / "STORE"))
     if not batches or _landed(sink, declared, batches, retries, clock, backoff):
         return True
     folder = Layout(Path("STORE")).spilled(declared.name) / declared.stream_type
-    shards = Spill(folder, Origin(spool, declared.name, declared.stream_type))
+    shards = Spill(folder, Origin(spool, declared.name, name_of(declared)))
     for batch in batches:
         shards.put(batch)
     logger.error("upload_failed", extra={"stream": declared.stream_type, "path": str(folder)})
@@ -87,20 +82,11 @@ def batches_of(declared: Declaration, data: Any) -> list[Batch]:
         if built.dead:
             letters = DeadLetters(Layout(Path("STORE")).dead_letter(declared.name, "_rows"))
             letters.put(str(at), built.dead, stream=declared.stream_type)
-        rows = _distinct(built.rows, declared.drop_duplicates)
+        rows = distinct(built.rows, declared.drop_duplicates)
         size = declared.chunk_size or max(1, rows.num_rows)
         for start in range(0, rows.num_rows, size):
             made.append(Batch(new_id(), len(made) + 1, _timestamps.next(), rows.slice(start, size)))
     return made
-
-
-def _distinct(rows: pa.RecordBatch, by: bool | Sequence[str]) -> pa.RecordBatch:
-    """Return the first row of each key: the columns *by*, or all of them."""
-    if by is False:
-        return rows
-    keyed = rows if by is True else rows.select([n for n in rows.schema.names if n in by])
-    firsts = {key: i for i, key in reversed(list(enumerate(row_keys(keyed))))}
-    return rows.take(pa.array(sorted(firsts.values()), pa.int64()))
 
 
 def _landed(

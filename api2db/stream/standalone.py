@@ -11,6 +11,7 @@ The STORE belongs to one process, which may run any number of streams in it.
 
 from __future__ import annotations
 
+import logging
 import queue as queues
 import threading
 import weakref
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from api2db.core.clock import SystemClock
-from api2db.core.errors import ConfigError
+from api2db.core.errors import StoreLocked
 from api2db.core.ids import Timestamps, new_id
 from api2db.files.dead_letter import DeadLetters
 from api2db.files.layout import Layout
@@ -28,9 +29,6 @@ from api2db.files.shard import Origin
 from api2db.ingest.checkpoint import Checkpoint
 from api2db.ingest.form import Form
 from api2db.ingest.native import chunks
-from api2db.sink.base import Delivery
-from api2db.sink.registry import make_sink
-from api2db.sink.target import Folder, Method
 from api2db.spool.spool import Record, Spool
 from api2db.stream.backlog import Backlog
 from api2db.stream.naming import name_of
@@ -39,14 +37,15 @@ from api2db.stream.progress import State
 from api2db.stream.replace import ReplaceWorker
 from api2db.stream.spill import Spill
 from api2db.stream.spillfolders import folders
+from api2db.stream.target import sink_of
 from api2db.stream.watchdog import Watchdog
 from api2db.stream.worker import Worker
 
 if TYPE_CHECKING:
-    from api2db.sink.base import Sink
-    from api2db.sink.target import Target
     from api2db.stream.declaration import Declaration
     from api2db.stream.stream import Stream
+
+logger = logging.getLogger(__name__)
 
 #: Attempts before what waits is spilled.
 ATTEMPTS = 5
@@ -174,31 +173,6 @@ class Standalone:
         return made
 
 
-def sink_of(declared: Declaration, spool: str, layout: Layout) -> Sink:
-    """Return the sink of a declared stream, not opened; relative paths begin where we are."""
-    name = name_of(declared)
-    delivery = Delivery(
-        spool,
-        declared.name,
-        name,
-        declared.table,
-        replace=declared.replace,
-        must_be_new=layout.ours(declared.name, name) if declared.must_be_new else None,
-        distinct=declared.drop_duplicates,
-    )
-    return make_sink(_target(declared), delivery, base=Path.cwd())
-
-
-def _target(declared: Declaration) -> Target:
-    if declared.method is not None:
-        return Method(declared.method, declared.stream_type)
-    if declared.target is None:
-        raise ConfigError(f"a stream of type {declared.stream_type!r} leads nowhere")
-    if isinstance(declared.target, Folder):
-        return replace(declared.target, path=Path.cwd() / declared.target.path)
-    return declared.target
-
-
 class SpoolQueue(queues.Queue[Any]):
     """The `q` of a stream: what is put is on disk, and the stream's thread alone takes it out."""
 
@@ -282,3 +256,14 @@ def check_failures(stream: Stream) -> None:
     opened(stream).settle()
     if not running:
         closed(stream)
+
+
+def again(stream: Stream) -> None:
+    """Deliver what lies in the stream's folder, if something does: its target is well just now."""
+    folder = Path.cwd() / "STORE" / "upload_failed" / stream.name / stream.stream_type
+    if not any(folder.glob("*.parquet")):
+        return
+    try:
+        check_failures(stream)
+    except StoreLocked as exc:  # who has the STORE delivers them
+        logger.info("shards_wait", extra={"stream": stream.name, "error": str(exc)})

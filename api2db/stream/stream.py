@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from api2db.core.errors import ConfigError
-from api2db.stream import standalone
+from api2db.stream import direct, standalone
 from api2db.stream.declaration import Declaration
 from api2db.stream.file_converter import FileConverter
 
@@ -123,6 +124,17 @@ class Stream(FileConverter):
             method=method,
             **self._delivery(),
         )
+
+    def _deliver(self, data: Any, retries: int = 5, declared: Declaration | None = None) -> bool:
+        """Write *data* into the target now; return whether it is there. See `direct.deliver`."""
+        done = direct.deliver(declared or self._direct(), data, retries)
+        if done and self._method() is None:
+            standalone.again(self)
+        return done
+
+    def _direct(self) -> Declaration:
+        """Return what `stream` itself writes to, whoever has overridden it."""
+        return replace(self.declaration(), target=self._target(), method=None)
 
     def _method(self) -> Callable[[Any], object] | None:
         """Return `stream` if it is a user's."""

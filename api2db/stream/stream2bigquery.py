@@ -10,7 +10,6 @@ from api2db.core import types
 from api2db.core.errors import ConfigError
 from api2db.files import credentials, frame
 from api2db.sink.target import Bigquery
-from api2db.stream import direct
 from api2db.stream.stream import Stream
 from api2db.stream.stream2sql import check_if_exists
 
@@ -159,7 +158,7 @@ class Stream2Bigquery(Stream):
         What could not be written after *retry_depth* more attempts, with growing waits, lies
         in ``STORE/upload_failed/<name>/bigquery/<timestamp_ns>.parquet``.
         """
-        direct.deliver(self.declaration(), data, retry_depth)
+        self._deliver(data, retry_depth)
 
     def _check_auth(self) -> None:
         credentials.read(Path(self.auth_path), _KEYS)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from api2db.core.errors import ConfigError
 from api2db.files.codec import FORMATS
 from api2db.sink.target import Folder
-from api2db.stream import direct
 from api2db.stream.stream import Stream
 
 if TYPE_CHECKING:
@@ -67,15 +66,15 @@ class Stream2Local(Stream):
 
     def stream_shard(self, data: DataFrame) -> None:
         """Store *data* as a file of its own in the folder `path`."""
-        direct.deliver(self._as("shard"), data)
+        self._deliver(data, declared=self._as("shard"))
 
     def stream_update(self, data: DataFrame) -> None:
         """Add *data* to the file `path`."""
-        direct.deliver(self._as("update"), data)
+        self._deliver(data, declared=self._as("update"))
 
     def stream_replace(self, data: DataFrame) -> None:
         """Put *data* into the place of the file `path`."""
-        direct.deliver(self._as("replace"), data)
+        self._deliver(data, declared=self._as("replace"))
 
     def _as(self, mode: str) -> Declaration:
         return replace(self.declaration(), target=self._target(mode), method=None)

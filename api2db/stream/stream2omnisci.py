@@ -6,7 +6,6 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from api2db.core.errors import ConfigError
-from api2db.stream import direct
 from api2db.stream.stream import Stream
 from api2db.stream.stream2sql import login
 
@@ -114,7 +113,7 @@ class Stream2Omnisci(Stream):
         What could not be written after *retry_depth* more attempts, with growing waits, lies
         in ``STORE/upload_failed/<name>/omnisci/<timestamp_ns>.parquet``.
         """
-        direct.deliver(self.declaration(), data, retry_depth)
+        self._deliver(data, retry_depth)
 
     def _target(self) -> Target:
         raise ConfigError(f"{self.name}: OmniSci is not a target of this version yet")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from api2db.core.errors import ConfigError
 from api2db.files import credentials
 from api2db.sink.target import Database
-from api2db.stream import direct
 from api2db.stream.stream import Stream
 
 if TYPE_CHECKING:
@@ -125,7 +124,7 @@ class Stream2Sql(Stream):
         What could not be written after *retry_depth* more attempts, with growing waits, lies
         in ``STORE/upload_failed/<name>/sql.<dialect>/<timestamp_ns>.parquet``.
         """
-        self.connected = direct.deliver(self.declaration(), data, retry_depth)
+        self.connected = self._deliver(data, retry_depth)
 
     def _target(self) -> Database:
         return self._database(_DIALECTS[self.dialect][0])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 
-from api2db.stream import Stream2Local, standalone
+from api2db.stream import Stream2Local, direct, standalone
 from api2db.stream.stream import Stream
 
 if TYPE_CHECKING:
@@ -117,3 +117,33 @@ def test_the_thread_alone_takes_rows_out() -> None:
     """A row that somebody else took out of the queue would be nobody's."""
     with pytest.raises(TypeError, match="only the thread"):
         Mine().q.get()
+
+
+def test_a_direct_call_that_lands_takes_along_what_failed_before(project: Path) -> None:
+    """As documented: what lies in `upload_failed` is tried again after a success, and goes."""
+    stream = Stream2Local("quakes")
+    (project / "STORE").mkdir()
+    (project / "STORE/quakes").touch()  # no folder can be made there
+    assert not direct.deliver(stream._direct(), pd.DataFrame({"n": [1]}), 0)
+    shards = project / "STORE/upload_failed/quakes/local.parquet"
+    assert len(list(shards.glob("*.parquet"))) == 1
+    (project / "STORE/quakes").unlink()
+    stream.stream(pd.DataFrame({"n": [2]}))
+    assert _landed(project / "STORE/quakes/parquet") == [1, 2]
+    assert not list(shards.glob("*.parquet"))
+    assert not standalone._open
+
+
+class Doubling(Stream2Local):
+    """A user's stream on top of one of ours."""
+
+    def stream(self, data: pd.DataFrame) -> None:
+        super().stream(data.assign(n=data["n"] * 2))
+
+
+def test_an_override_may_call_what_it_overrides(project: Path) -> None:
+    """`super().stream(df)` writes where the stream leads, at once."""
+    stream = Doubling("quakes")
+    stream.q.put(pd.DataFrame({"n": [1, 2]}))
+    standalone.opened(stream).settle()
+    assert _landed(project / "STORE/quakes/parquet") == [2, 4]

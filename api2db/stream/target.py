@@ -1,0 +1,44 @@
+"""The sink of a declared stream."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from api2db.core.errors import ConfigError
+from api2db.sink.base import Delivery
+from api2db.sink.registry import make_sink
+from api2db.sink.target import Folder, Method
+from api2db.stream.naming import name_of
+
+if TYPE_CHECKING:
+    from api2db.files.layout import Layout
+    from api2db.sink.base import Sink
+    from api2db.sink.target import Target
+    from api2db.stream.declaration import Declaration
+
+
+def sink_of(declared: Declaration, spool: str, layout: Layout) -> Sink:
+    """Return the sink of a declared stream, not opened; relative paths begin where we are."""
+    name = name_of(declared)
+    delivery = Delivery(
+        spool,
+        declared.name,
+        name,
+        declared.table,
+        replace=declared.replace,
+        must_be_new=layout.ours(declared.name, name) if declared.must_be_new else None,
+        distinct=declared.drop_duplicates,
+    )
+    return make_sink(_target(declared), delivery, base=Path.cwd())
+
+
+def _target(declared: Declaration) -> Target:
+    if declared.method is not None:
+        return Method(declared.method, declared.stream_type)
+    if declared.target is None:
+        raise ConfigError(f"a stream of type {declared.stream_type!r} leads nowhere")
+    if isinstance(declared.target, Folder):
+        return replace(declared.target, path=Path.cwd() / declared.target.path)
+    return declared.target
