@@ -16,7 +16,8 @@ from api2db.files.layout import NAME
 from api2db.ingest.auth import fault_of_header, fault_of_text, fault_of_value
 
 TYPES = ("int", "float", "bool", "str", "datetime", "date", "decimal", "json")
-_TARGETS = "postgresql, mysql, mariadb, sqlite and duckdb"
+_TARGETS = "postgresql, mysql, mariadb, sqlite, duckdb, oracle and mssql"
+_SCHEMES = frozenset({"postgres", *re.findall(r"\w{3,}", _TARGETS)} - {"and"})
 _MYSQL_DRIVERS = ("", "pymysql", "mysqldb", "mariadbconnector")
 _NOT_YET = "is not supported yet in this version"
 
@@ -112,7 +113,7 @@ def _target(value: object) -> object:
         scheme, _, driver = value.partition(":")[0].partition("+")
         if not re.match(r"[A-Za-z][\w+.-]*:", value):
             raise ValueError("write a URL such as postgresql://user@host/db or sqlite:///file.db")
-        if scheme not in ("postgresql", "postgres", "mysql", "mariadb", "sqlite", "duckdb"):
+        if scheme not in _SCHEMES:
             raise ValueError(f"unknown kind of target; there are {_TARGETS}")
         if scheme in ("mysql", "mariadb") and driver not in _MYSQL_DRIVERS:
             there = ", ".join(_MYSQL_DRIVERS[1:])

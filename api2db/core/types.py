@@ -25,7 +25,9 @@ from api2db.core.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Dialect: TypeAlias = Literal["postgresql", "sqlite", "mysql", "duckdb", "bigquery"]
+Dialect: TypeAlias = Literal[
+    "postgresql", "sqlite", "mysql", "duckdb", "bigquery", "oracle", "mssql"
+]
 
 #: The Arrow type of a column that holds any JSON value, as its text.
 JSON = pa.json_(pa.string())
@@ -99,9 +101,29 @@ _SQL: dict[str, dict[str, str]] = {
         "decimal": "BIGNUMERIC",
         "json": "JSON",
     },
+    "oracle": {
+        "int": "NUMBER(19)",
+        "float": "BINARY_DOUBLE",
+        "bool": "NUMBER(1)",
+        "str": "CLOB",
+        "datetime": "TIMESTAMP(6) WITH TIME ZONE",
+        "date": "DATE",
+        "json": "CLOB",
+        "decimal": "NUMBER({precision},{scale})",
+    },
+    "mssql": {
+        "int": "bigint",
+        "float": "float(53)",
+        "bool": "bit",
+        "str": "nvarchar(max)",
+        "datetime": "datetimeoffset(6)",
+        "date": "date",
+        "json": "nvarchar(max)",
+        "decimal": "decimal({precision},{scale})",
+    },
 }
 #: Most digits, and most digits behind the point, that a dialect's decimals can have.
-_DECIMAL_LIMIT = {"mysql": (65, 30), "duckdb": (38, 38)}
+_DECIMAL_LIMIT = {"mysql": (65, 30), "duckdb": (38, 38), "oracle": (38, 38), "mssql": (38, 38)}
 
 #: (precision, scale) of the decimals that we make, from narrow to wide.
 _DECIMALS = ((38, 0), (38, 9), (38, 18), (76, 0), (76, 9), (76, 18), (76, 38))

@@ -22,6 +22,8 @@ _SCHEMES = {
     "mysql": ("mysql", "MysqlSink", "mysql"),
     "sqlite": ("sqlite", "SqliteSink", ""),
     "duckdb": ("duckdb", "DuckdbSink", "duckdb"),
+    "oracle": ("oracle", "OracleSink", "oracle"),
+    "mssql": ("mssql", "MssqlSink", "mssql"),
 }
 
 

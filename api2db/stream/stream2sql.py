@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from api2db.core.errors import ConfigError
 from api2db.files import credentials
@@ -23,6 +24,8 @@ _DIALECTS = {
     "mariadb": ("mariadb", "pymysql"),
     "postgresql": ("postgresql", "psycopg"),
     "amazon_aurora": ("mysql", "pymysql"),
+    "oracle": ("oracle", "oracledb"),
+    "microsoft_sql": ("mssql", "pymssql"),
 }
 IF_EXISTS = ("append", "replace", "fail")
 
@@ -36,8 +39,8 @@ class Stream2Sql(Stream):
     Args:
         name: The collector, and the table.
         db_name: The database; it must be there.
-        dialect: ``mysql``, ``mariadb``, ``postgresql`` or ``amazon_aurora`` (its MySQL form; for
-            its PostgreSQL form give ``postgresql``).
+        dialect: ``mysql``, ``mariadb``, ``postgresql``, ``amazon_aurora`` (its MySQL form; for its
+            PostgreSQL form give ``postgresql``), ``oracle`` or ``microsoft_sql``.
         username: With *password* and *host*: in place of *auth_path*.
         auth_path: File of AUTH/ with ``username``, ``password``, ``host``, and perhaps ``port``.
         port: By default the dialect's own.
@@ -130,14 +133,16 @@ class Stream2Sql(Stream):
         return self._database(_DIALECTS[self.dialect][0])
 
     def _database(self, scheme: str) -> Database:
-        return Database.of(
+        service = self.dialect == "oracle"  # a path would be a SID
+        found = Database.of(
             scheme,
-            self.db_name,
+            "" if service else self.db_name,
             host=self.host,
             username=self.username,
             password=self.password,
             port=self.port,
         )
+        return Database(f"{found.url}?service_name={quote(self.db_name)}") if service else found
 
     def _delivery(self) -> dict[str, Any]:
         return {

@@ -16,6 +16,7 @@ from tests.contract.backends import (
     PostgresBackend,
     SqliteBackend,
 )
+from tests.contract.generic import WIDENING, GenericPostgresBackend, GenericSqliteBackend
 from tests.fixtures.mariadb import MariaDb
 from tests.fixtures.mysql import MySql
 from tests.fixtures.postgres import Postgres
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
     from _pytest.mark import ParameterSet
 
-DATABASES = ("postgresql", "mariadb", "mysql", "sqlite", "duckdb")
+GENERIC = ("generic+postgresql", "generic+sqlite")
+DATABASES = ("postgresql", "mariadb", "mysql", "sqlite", "duckdb", *GENERIC)
 FILES = tuple(f"{fmt}-{mode}" for mode in ("shard", "update") for fmt in FORMATS)
 BACKENDS = DATABASES + FILES
 #: MariaDB by another driver than PyMySQL, and the module that this driver is.
@@ -65,6 +67,12 @@ def _backend(name: str, request: pytest.FixtureRequest, folder: Path) -> Backend
         return MysqlBackend(request.getfixturevalue("mariadb"), name.partition("+")[2])
     if name in ("sqlite", "duckdb"):
         return SqliteBackend(folder) if name == "sqlite" else DuckdbBackend(folder)
+    if name in GENERIC and request.node.originalname in WIDENING:
+        pytest.skip("the generic sink widens no column")
+    if name == "generic+postgresql":
+        return GenericPostgresBackend(request.getfixturevalue("postgres"))
+    if name == "generic+sqlite":
+        return GenericSqliteBackend(folder)
     fmt, _, mode = name.partition("-")
     return LocalBackend(folder, fmt, mode)
 

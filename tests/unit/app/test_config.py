@@ -490,7 +490,8 @@ def test_files_that_are_replaced(tmp_path: Path) -> None:
         ("{ url: nonsense }", "write a URL such as postgresql://user@host/db or sqlite:///file.db"),
         (
             "{ url: 'redis://h' }",
-            "unknown kind of target; there are postgresql, mysql, mariadb, sqlite and duckdb",
+            "unknown kind of target; there are postgresql, mysql, mariadb, sqlite, duckdb, oracle"
+            " and mssql",
         ),
         (
             "{ url: 'mysql+odbc://h/d' }",

@@ -45,7 +45,7 @@ def test_a_folder_is_for_files(tmp_path: Path) -> None:
 def test_an_unknown_scheme(tmp_path: Path) -> None:
     """The error names what there is, and shows no password."""
     with pytest.raises(ConfigError, match="postgresql, sqlite") as caught:
-        make_sink(Database("oracle://me:s3cret@h/d"), DELIVERY, base=tmp_path)
+        make_sink(Database("db2://me:s3cret@h/d"), DELIVERY, base=tmp_path)
     assert "s3cret" not in str(caught.value)
 
 
