@@ -85,7 +85,8 @@ class ApiForm:
         """
         Return the rows of a data point as an Arrow table; None if they are not found.
 
-        The daemon calls this. pandas is used only if there are steps after the columns.
+        The daemon calls this. pandas is used only from the first step after the columns on that
+        takes a DataFrame.
 
         Args:
             data: What the API sent: one element of what ``import_target`` returns.
@@ -96,9 +97,13 @@ class ApiForm:
             SourceUnavailable: The file of a `MergeStatic` is not there yet.
         """
         found = self._columns(data, tally)
-        if found is None or not self.post_process:
+        if found is None:
+            return None
+        found, done = extraction.begin(self.post_process, found)
+        if done == len(self.post_process):
             return found
-        return extraction.table(extraction.finish(self.post_process, extraction.frame(found)))
+        made = extraction.finish(self.post_process, extraction.frame(found), done)
+        return extraction.table(made)
 
     def frame(self, data: Any, tally: Tally | None = None) -> pd.DataFrame | None:
         """Return the same as `table`, as a DataFrame of Int64, Float64, string and bool."""

@@ -96,15 +96,38 @@ def frame(table: pa.Table) -> Any:
     return pd.DataFrame(made, copy=False)
 
 
-def finish(steps: Sequence[Post], made: Any) -> Any:
+def begin(steps: Sequence[Post], table: pa.Table) -> tuple[pa.Table, int]:
+    """
+    Return what the first steps after the columns make, and how many of them need no pandas.
+
+    Raises:
+        FormError: A step failed; says which.
+    """
+    for number, step in enumerate(steps):
+        try:
+            made = step.on_table(table)
+        except Api2dbError:
+            raise
+        except Exception as exc:
+            raise _failed("post_process", number, step, exc) from exc
+        if made is None:
+            return table, number
+        table = made
+    return table, len(steps)
+
+
+def finish(steps: Sequence[Post], made: Any, done: int = 0) -> Any:
     """
     Return what the steps after the columns make of a DataFrame, with rows from 0 on.
+
+    Args:
+        done: So many of the first steps have been done.
 
     Raises:
         FormError: A step failed; says which.
         SourceUnavailable: The file of a `MergeStatic` is not there yet.
     """
-    for number, step in enumerate(steps):
+    for number, step in enumerate(steps[done:], done):
         try:
             made = step(made)
         except Api2dbError:

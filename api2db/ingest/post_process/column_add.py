@@ -10,6 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
+from api2db.ingest import extraction
+from api2db.ingest.data_feature import casting
 from api2db.ingest.post_process.post import Post, cast
 
 if TYPE_CHECKING:
@@ -36,9 +40,26 @@ class ColumnAdd(Post):
         self.key = key
         self.lam = lam
         self.dtype = self.typecast(dtype)
+        self._python = dtype
 
     def lam_wrap(self, lam_arg: pd.DataFrame) -> pd.DataFrame:
         """Return *lam_arg* with the column."""
-        lam_arg[self.key] = self.lam()
-        lam_arg[self.key] = cast(lam_arg[self.key], self.dtype)
-        return lam_arg
+        return self._with(lam_arg, self.lam())
+
+    def on_table(self, table: pa.Table) -> pa.Table | None:
+        """Return *table* with the column; pandas casts what is not of the type declared."""
+        if type(self).lam_wrap is not ColumnAdd.lam_wrap:
+            return None
+        value = self.lam()
+        if type(value) is not self._python:
+            return extraction.table(self._with(extraction.frame(table), value))
+        one: Any = pa.scalar(value, casting.arrow_type(self._python), from_pandas=True)
+        column = pa.repeat(one, table.num_rows)
+        if self.key in table.column_names:
+            return table.set_column(table.column_names.index(self.key), self.key, column)
+        return table.append_column(self.key, column)
+
+    def _with(self, frame: pd.DataFrame, value: Any) -> pd.DataFrame:
+        frame[self.key] = value
+        frame[self.key] = cast(frame[self.key], self.dtype)
+        return frame

@@ -8,6 +8,7 @@ from api2db.ingest.post_process.post import Post
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 
 class DropNa(Post):
@@ -25,3 +26,11 @@ class DropNa(Post):
     def lam_wrap(self, lam_arg: pd.DataFrame) -> pd.DataFrame:
         """Return the other rows; as ``DataFrame.dropna(subset=keys)``."""
         return lam_arg.dropna(subset=self.keys)
+
+    def on_table(self, table: pa.Table) -> pa.Table | None:
+        """Return the other rows."""
+        if type(self).lam_wrap is not DropNa.lam_wrap:
+            return None
+        for key in self.keys:
+            table = table.filter(table.column(key).is_valid())
+        return table

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from api2db.ingest.base_lam import BaseLam
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class Post(BaseLam):
@@ -21,6 +24,10 @@ class Post(BaseLam):
     def typecast(dtype: Any) -> str:
         """Return the name of the pandas dtype for a Python type: ``Int64`` for int ..."""
         return pandas_name(dtype)
+
+    def on_table(self, table: pa.Table) -> pa.Table | None:
+        """Return what `lam_wrap` makes, without pandas; None if this step needs a DataFrame."""
+        return None
 
 
 def pandas_name(dtype: Any) -> str:

@@ -210,3 +210,96 @@ def test_column_without_a_type() -> None:
     form = ApiForm("x", data_features=[Feature("s", "s", str)], post_process=[Mixed()])
     with pytest.raises(FormError, match="no one type"):
         form.table([{}, {}])
+
+
+# -- without pandas ------------------------------------------------------------------------
+
+
+class PandasAdd(ColumnAdd):
+    def lam_wrap(self, lam_arg: pd.DataFrame) -> pd.DataFrame:
+        return super().lam_wrap(lam_arg)
+
+
+class PandasDrop(DropNa):
+    def lam_wrap(self, lam_arg: pd.DataFrame) -> pd.DataFrame:
+        return super().lam_wrap(lam_arg)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [
+        (int, 5),
+        (int, None),
+        (int, 2.0),
+        (float, 0.5),
+        (float, float("nan")),
+        (float, 3),
+        (bool, True),
+        (bool, None),
+        (str, "x"),
+        (str, None),
+        (str, pd.Timestamp("2021-04-29")),
+        (str, 5),
+    ],
+    ids=repr,
+)
+def test_column_add_without_pandas(dtype: Any, value: Any) -> None:
+    """A column that is added to an Arrow table is the one that pandas would have made."""
+    asked: list[int] = []
+
+    def lam() -> Any:
+        asked.append(1)
+        return value
+
+    features = [Feature("a", "a", int), Feature("b", "b", str)]
+    rows = [{"a": 1, "b": "x"}, {"a": None}]
+    for key in ("a", "new"):
+        tables = [
+            ApiForm("x", None, features, [add(key, lam, dtype)]).table(rows)
+            for add in (ColumnAdd, PandasAdd)
+        ]
+        assert tables[0] == tables[1]
+    assert len(asked) == 4
+
+
+def test_column_add_that_does_not_fit() -> None:
+    """A value that is not of the type declared is an error, with pandas and without."""
+    for value in ("x", 2**63):
+        for add in (ColumnAdd, PandasAdd):
+            form = ApiForm("x", None, [Feature("a", "a", int)], [add("n", lambda v=value: v, int)])
+            with pytest.raises(FormError, match=r"post_process\[0\] \(.*Add 'n'\) failed"):
+                form.table([{}])
+
+
+def test_drop_na_without_pandas() -> None:
+    """The rows that stay are those that pandas would leave; a column that is missing fails."""
+    features = [Feature("a", "a", int), Feature("b", "b", float)]
+    rows = [{"a": 1}, {"a": 2, "b": float("nan")}, {"a": 3, "b": 0.5}, {}]
+    for keys in ([], ["a"], ["a", "b"]):
+        table = ApiForm("x", None, features, [DropNa(keys)]).table(rows)
+        assert table == ApiForm("x", None, features, [PandasDrop(keys)]).table(rows)
+    with pytest.raises(FormError, match=r"DropNa \['c'\]"):
+        ApiForm("x", None, features, [DropNa(["c"])]).table(rows)
+
+
+def test_order_of_steps() -> None:
+    """Steps with and without pandas are done once each, in the order of the list."""
+    done: list[str] = []
+
+    def step(name: str) -> Any:
+        return lambda *_: done.append(name) or name
+
+    posts = [
+        ColumnAdd("a", step("add"), str),
+        ColumnApply("a", step("apply"), str),
+        ColumnAdd("b", step("again"), str),
+        ColumnApply("b", lambda b: b.nothing, str),
+    ]
+    form = ApiForm("x", None, [Feature("a", "a", int)], posts[:3])
+    table = form.table([{}])
+    assert table is not None
+    assert table.to_pylist() == [{"a": "apply", "b": "again"}]
+    assert done == ["add", "apply", "again"]
+    form.add_post(posts[3])
+    with pytest.raises(FormError, match=r"post_process\[3\]"):
+        form.table([{}])
