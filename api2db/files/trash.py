@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from api2db.files.atomic import make_folder, sync_folder
@@ -28,25 +30,23 @@ class Trash:
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def take(self, paths: Iterable[Path]) -> None:
+    def take(self, folder: Path, names: Iterable[str]) -> None:
         """
-        Take *paths*, all of one folder, out of it; durable when this returns.
+        Take the files *names* out of *folder*; durable when this returns.
 
-        A path that is gone already is left out.
+        One that is gone already is left out. There may be thousands, hence no `Path` of each.
 
         Raises:
             OSError: Some may still be where they were.
         """
         make_folder(self._folder)
-        source = None
-        for path in paths:
-            source = path.parent
+        old, new = f"{folder}/", f"{self._folder}/{folder.name}."
+        for name in names:
             try:
-                path.rename(self._folder / f"{source.name}.{path.name}")
+                os.rename(old + name, new + name)  # noqa: PTH104
             except FileNotFoundError:
                 continue
-        if source is not None:
-            sync_folder(source)
+        sync_folder(folder)
         self.sweep()
 
     def sweep(self) -> None:
@@ -66,11 +66,12 @@ class Trash:
 
     def _remove(self) -> None:
         try:
-            while names := sorted(self._folder.iterdir()):
-                for path in names:
+            while names := os.listdir(self._folder):  # noqa: PTH208
+                for name in names:
                     if self._closing.is_set():
                         return
-                    path.unlink(missing_ok=True)
+                    with suppress(FileNotFoundError):  # streams of a collector share the folder
+                        os.unlink(f"{self._folder}/{name}")  # noqa: PTH108
         except FileNotFoundError:
             return
         except OSError as exc:

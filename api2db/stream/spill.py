@@ -47,6 +47,7 @@ class Spill:
         self.damaged = 0
         self.bytes = 0
         self._names = array("q")  # 8 bytes a shard: there may be millions
+        self._sizes: dict[int, int] = {}  # of the files that `read` returned last
         self._trash = Trash(folder.with_name(".landed"))
         self._pool: ThreadPoolExecutor | None = None
         self._ahead: tuple[int, Limit, Future[list[_Found]]] | None = None
@@ -115,6 +116,7 @@ class Spill:
         while self.batches:
             found = self._take_ahead(limit) or self._load(self._names, limit)
             good = [shard.batch for shard in found if shard.batch is not None]
+            self._sizes = {shard.timestamp_ns: shard.size for shard in found}
             if ahead and len(found) < self.batches:
                 self._read_ahead(self._names[len(found) :][: limit.batches], limit)
             for shard in found:
@@ -140,17 +142,15 @@ class Spill:
         Raises:
             OSError: Some may be left; they will be read again.
         """
-        self._trash.take(self._passed(batches))
+        self._trash.take(self.folder, self._passed(batches))
+        self.bytes -= sum(self._sizes.pop(batch.timestamp_ns, 0) for batch in batches)
         del self._names[: bisect_left(self._names, batches[-1].timestamp_ns + 1)]
         if not self.batches:
             self.release()
 
-    def _passed(self, batches: Sequence[Batch]) -> Iterator[Path]:
+    def _passed(self, batches: Sequence[Batch]) -> Iterator[str]:
         for batch in batches:
-            path = self._path(batch.timestamp_ns)
-            with suppress(FileNotFoundError):
-                self.bytes -= path.stat().st_size
-            yield path
+            yield f"{batch.timestamp_ns}{SUFFIX}"
             crash_point("recompose.mid_remove")
 
     def close(self) -> None:
@@ -190,16 +190,18 @@ class Spill:
             shard = self._decoded(timestamp_ns)
             if shard.batch is not None:
                 rows += shard.batch.rows.num_rows
-                size += shard.batch.rows.nbytes
+                size += shard.batch.rows.get_total_buffer_size()
                 if found and (rows > limit.rows or size > limit.bytes):
                     break
             found.append(shard)
         return found
 
     def _decoded(self, timestamp_ns: int) -> _Found:
-        path = self._path(timestamp_ns)
+        path = f"{self.folder}/{timestamp_ns}{SUFFIX}"
         try:
-            batch, origin = decode(path.read_bytes())
+            with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+                raw = file.read()
+            batch, origin = decode(raw)
         except FileNotFoundError:
             return _Found(timestamp_ns)
         except ShardDamaged as exc:
@@ -211,7 +213,7 @@ class Spill:
             raise SpoolFailed(f"cannot read {path}: {exc}", hint=hint) from exc
         if origin.stream != self.origin.stream or batch.timestamp_ns != timestamp_ns:
             return _Found(timestamp_ns, None, f"it is a shard of {origin.stream}, or was renamed")
-        return _Found(timestamp_ns, batch, spool=origin.spool)
+        return _Found(timestamp_ns, batch, spool=origin.spool, size=len(raw))
 
     def _set_aside(self, shard: _Found) -> None:
         """Let the shards behind one that cannot be read go on."""
@@ -236,3 +238,4 @@ class _Found(NamedTuple):
     batch: Batch | None = None
     reason: str = ""
     spool: str = ""
+    size: int = 0  # of the file, in bytes

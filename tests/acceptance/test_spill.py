@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -57,9 +58,15 @@ def api() -> Iterator[str]:
     server.server_close()
 
 
-def api2db(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def api2db(folder: Path, *arguments: str, crash: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [COMMAND, *arguments], cwd=folder, capture_output=True, text=True, timeout=60, check=False
+        [COMMAND, *arguments],
+        cwd=folder,
+        env={**os.environ, "API2DB_CRASH": crash},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 
@@ -121,6 +128,31 @@ def test_replay_lands_what_was_spilled_and_asks_no_api(tmp_path: Path, api: str)
         assert db.execute("select id, version from c order by id").fetchall() == [(1, 2), (2, 2)]
     assert Api.polls == 2
     assert api2db(tmp_path, "replay").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("point", "left"), [("before_remove:1", 3), ("mid_remove:2", 1), ("after_remove:1", 0)]
+)
+def test_a_kill_between_commit_and_removal_doubles_nothing(
+    tmp_path: Path, api: str, point: str, left: int
+) -> None:
+    """Shards that landed and are still there are known by their markers at the next start."""
+    config, spilled = tmp_path / "config.yaml", tmp_path / "STORE" / "upload_failed" / "c"
+    text = CONFIG.replace("db: {{ upsert: id }}, files: {{}}, ", "")
+    config.write_text(text.format(url=AWAY, api=api))
+    for _ in range(3):
+        assert api2db(tmp_path, "run", "--once").returncode == 1
+    config.write_text(text.format(url="sqlite:///x.db", api=api))
+    killed = api2db(tmp_path, "replay", "--from", "failed", crash=f"recompose.{point}")
+    assert killed.returncode == -9
+    assert len(list(spilled.glob("sql.sqlite/*.parquet"))) == left
+    with closing(sqlite3.connect(tmp_path / "x.db")) as db:
+        assert db.execute("select count(*) from _api2db_batches").fetchone() == (3,)
+        assert api2db(tmp_path, "run", "--once").returncode == 0
+        landed = db.execute("select version from all_rows order by rowid").fetchall()
+        assert landed == [(v,) for v in (1, 1, 2, 2, 3, 3, 4, 4)]
+        assert db.execute("select count(*) from _api2db_batches").fetchone() == (0,)
+    assert not list(spilled.rglob("*.parquet"))
 
 
 def test_a_damaged_shard_is_named_and_blocks_nothing(tmp_path: Path, api: str) -> None:
