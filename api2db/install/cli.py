@@ -145,9 +145,14 @@ def main() -> None:
         exc.show()
         code = exc.exit_code
     except Api2dbError as exc:
-        from api2db.app import log
-
-        place = "" if isinstance(exc, ConfigError) else "api2db: "
-        click.echo(log.hidden(f"{place}{exc}"), err=True)
-        code = next((code for kind, code in _EXITS if isinstance(exc, kind)), EXIT_FAILED)
+        code = failed(exc)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def failed(error: Api2dbError) -> int:
+    """Say on stderr what a command failed of, without secrets; return the exit code."""
+    from api2db.app import log
+
+    place = "" if isinstance(error, ConfigError) else "api2db: "
+    click.echo(log.hidden(f"{place}{error}"), err=True)
+    return next((code for kind, code in _EXITS if isinstance(error, kind)), EXIT_FAILED)
