@@ -151,6 +151,7 @@ def _to(
             attempts=config.limits.attempts,
             must_be_new=out.must_be_new,
             distinct=out.drop_duplicates,
+            chunk=out.chunk_size,
             type=out.stream_type,
         )
     return to

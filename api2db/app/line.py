@@ -152,6 +152,7 @@ def make_target(config: Config, collector: CollectorConfig, stream: str, spool: 
         collector.schema,
         Layout(config.store).ours(collector.name, stream) if to.must_be_new else None,
         to.distinct,
+        to.chunk,
     )
     return make_sink(config.streams[to.stream], delivery, base=config.folder)
 

@@ -31,6 +31,7 @@ _COLLECTOR_GAUGES = {
 }
 _STREAM_COUNTERS = {
     "api2db_rows_landed": ("Rows written to the target.", "rows_landed"),
+    "api2db_duplicate_rows": ("Rows left out: drop_duplicates.", "duplicate_rows"),
 }
 _STREAM_GAUGES = {
     "api2db_spool_batches": ("Batches that wait for the target.", "queued_batches"),

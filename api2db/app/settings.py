@@ -96,6 +96,7 @@ class Destination:
         must_be_new: Whether nothing is delivered into a table that was there before.
         distinct: Whether equal rows of a batch are delivered once; or the columns that tell
             rows apart: the first of each stays.
+        chunk: Most rows that are sent to a database at a time, 0 for no limit.
         type: Names its folder in ``upload_failed``; None: as the sink is called.
     """
 
@@ -107,6 +108,7 @@ class Destination:
     timeout: float = 120.0
     must_be_new: bool = False
     distinct: bool | tuple[str, ...] = False
+    chunk: int = 0
     type: str | None = None
 
 

@@ -100,10 +100,16 @@ def _stream(line: Line, name: str, daemon: Daemon) -> dict[str, Any]:
         "damaged_shards": spilled.damaged,
         "dead_rows": dead,
         "rows_landed": progress.rows,
+        "duplicate_rows": line.workers[name].backlog.duplicates + _composed(line),
         "writes": progress.writes,
         "write_seconds": progress.seconds,
         "retries": dict(progress.retries or {}),
     }
+
+
+def _composed(line: Line) -> int:
+    """Return how many rows a store has left out of its compositions."""
+    return 0 if line.store is None else line.store.duplicates
 
 
 def save(picture: dict[str, Any], path: Path) -> None:

@@ -35,6 +35,8 @@ class Delivery:
         must_be_new: Where it is noted that the table is ours, if it must be; see `newtable`.
         distinct: Whether a file that grows holds equal rows once, or the columns that tell
             rows apart. Within a batch they are distinct already.
+        chunk: Most rows that are sent to a database at a time, 0 for no limit; all of a
+            load are one transaction all the same.
     """
 
     spool: str
@@ -46,6 +48,7 @@ class Delivery:
     schema: Literal["evolve", "freeze", "ignore"] = "evolve"
     must_be_new: Path | None = None
     distinct: Keys = False
+    chunk: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from api2db.core.errors import (
 from api2db.core.faults import crash_point
 from api2db.sink.base import Delivery, Landed, Sink
 from api2db.sink.load import Load, Pages, null_keys, reject
+from api2db.sink.parts import parts
 from api2db.sink.table import SqlTable, Stale, Target
 
 if TYPE_CHECKING:
@@ -194,10 +195,11 @@ class SqlSink(SqlTable, Sink):
             load.bad |= self._unfit(load.columns[target.name], target)
         reject(batches, load.bad)
         try:
-            if self.delivery.upsert:
-                self._upsert(load.last_per_key(self.delivery.upsert), targets)
-            else:
-                self._append(load.columns, targets)
+            keys = self.delivery.upsert
+            send = self._upsert if keys else self._append
+            columns = load.last_per_key(keys) if keys else load.columns
+            for part in parts(columns, self.delivery.chunk):
+                send(part, targets)
         except Exception as exc:
             if self._is_data_error(exc):
                 reject(batches, self._blamed(load.columns, targets))

@@ -30,6 +30,7 @@ def sink_of(declared: Declaration, spool: str, layout: Layout) -> Sink:
         replace=declared.replace,
         must_be_new=layout.ours(declared.name, name) if declared.must_be_new else None,
         distinct=declared.drop_duplicates,
+        chunk=declared.chunk_size,
     )
     return make_sink(_target(declared), delivery, base=Path.cwd())
 

@@ -12,6 +12,7 @@ from tests.fixtures.picture import picture, troubled
 CONTRACT = {
     "api2db_rows_collected_total": ("counter", {"collector"}),
     "api2db_rows_landed_total": ("counter", {"collector", "stream"}),
+    "api2db_duplicate_rows_total": ("counter", {"collector", "stream"}),
     "api2db_spool_batches": ("gauge", {"collector", "stream"}),
     "api2db_spool_bytes": ("gauge", {"collector"}),
     "api2db_oldest_unsent_seconds": ("gauge", {"collector", "stream"}),
