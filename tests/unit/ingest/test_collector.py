@@ -48,6 +48,14 @@ def test_each_data_point_is_a_table() -> None:
     assert [table.to_pylist() for table in tables] == [[{"id": 1}, {"id": 2}], [{"id": 3}]]
 
 
+def test_none_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    """A data point that is None is no row, and nothing to log; those behind it are there."""
+    data = [None, {"rows": [{"id": 1}]}, None, {"rows": [{"id": 2}]}]
+    tables = list(frames(_collector(data)))
+    assert [table["id"].to_pylist() for table in tables] == [[1], [2]]
+    assert caplog.records == []
+
+
 def test_nothing() -> None:
     """None in place of a list is a poll without rows; an empty list of rows, an empty table."""
     assert list(frames(_collector(None))) == []

@@ -196,6 +196,12 @@ def test_paths() -> None:
         assert Feature("a", lam, int).column(found, Tally()).to_pylist() == expected
 
 
+def test_a_text_is_no_list() -> None:
+    """An index finds nothing in a text, in rows that have nothing else there either."""
+    found = Rows([{"p": "45"}, {"p": "67"}])
+    assert Feature("a", "p[0]", str).column(found, Tally()).to_pylist() == [None, None]
+
+
 def test_path_that_is_none() -> None:
     """A text that is no path is refused when the feature is made."""
     with pytest.raises(ConfigError, match="'a..b' is not a JMESPath"):
@@ -216,6 +222,16 @@ def test_subclass() -> None:
             return super().lam_wrap(data) * 2
 
     assert _column(Doubled("a", "a", int), [1, "2"]) == [2, 4]
+
+
+def test_subclass_decides() -> None:
+    """What a subclass returns is neither taken for nothing nor replaced."""
+
+    class Plain(Feature):
+        def lam_wrap(self, data: dict[str, Any]) -> Any:
+            return data["a"]
+
+    assert _column(Plain("a", "a", str, nan_str="-"), ["None", None]) == ["None", None]
 
 
 def test_pickle() -> None:
