@@ -62,11 +62,8 @@ $(YARDSTICKS)/.ready: requirements/bench.txt | $(READY)
 	@touch $@
 
 bench: $(READY) $(YARDSTICKS)/.ready servers  ## How fast: start-up, each target beside its driver, an API into PostgreSQL beside a hand-written loop, forms beside those of 2021
-	@$(PY) -m benchmarks.startup
-	@$(PY) -m benchmarks.targets
-	@$(PY) -m benchmarks.end_to_end $(T)
-	@$(PY) -m benchmarks.recompose
-	@$(PY) -m benchmarks.extraction
+	@failed=0; for part in startup targets "end_to_end --dlt --memory $(T)" recompose extraction; do \
+		$(PY) -m benchmarks.$$part || failed=1; done; exit $$failed
 
 image: $(READY)  ## The container image; without a container engine its steps are tried in a folder
 	@if docker info >/dev/null 2>&1; then docker build --pull -t $(IMAGE) .; \

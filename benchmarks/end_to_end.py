@@ -4,8 +4,9 @@ From a paginated API into PostgreSQL: ``api2db run --once`` against other people
 Whole process against whole process, from start to exit, on one private PostgreSQL (stock
 settings, fsync on). Each round runs every subject once, every other round in the opposite
 order; a ratio is the median of the yardstick's times over the median of the subject's.
-After every run the rows in the table are counted. The yardsticks are used unchanged from
-``--yardsticks``; what they import lives in an environment of their own (``.cache``).
+After every run the rows in the table are counted. The yardsticks are in `benchmarks/yardsticks`;
+what they import lives in an environment of their own (``.cache``). Exits with 1 when a goal is
+missed of what was measured.
 
 ``python -m benchmarks.end_to_end [--pages 300] [--rounds 5] [--dlt] [--memory] [--json]``
 """
@@ -25,13 +26,21 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.fixtures.postgres import Postgres
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = Path(sys.executable).with_name("api2db")
 ENVIRONMENT = ROOT / ".cache" / "bench-venv"
+YARDSTICKS = ROOT / "benchmarks" / "yardsticks"
 ROWS_PER_PAGE = 1707
+#: How many times as fast as the hand-written loop each subject is at least.
+GOALS = {"columns": 1.4, "inferred": 0.8, "upsert": 0.7}
+#: The same beside dlt, for `columns`.
+DLT_GOAL = 12.0
+#: Most megabytes of resident memory over 1,000 pages.
+MEMORY_GOAL = 400
 
 COLUMNS = """\
     columns:
@@ -155,7 +164,7 @@ class Bench:
             env["API_BASE"] = self._api
             env["PG_DSN"] = self._postgres.dsn.replace("postgres@", "postgres:any@")
             script = str(self._yardsticks / "dlt_loop.py")
-            return [python, script, "pg", "append", "0"], env, self._work, ""
+            return [python, script], env, self._work, ""
         folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self._work))
         destination, columns = OURS[name]
         (folder / "config.yaml").write_text(
@@ -240,7 +249,7 @@ def measure_memory(args: argparse.Namespace, work: Path) -> Subject:
     return subject
 
 
-def results(subjects: list[Subject], pages: int) -> list[dict[str, object]]:
+def results(subjects: list[Subject], pages: int) -> list[dict[str, Any]]:
     """Return one row per subject: median, rate, ratio to each yardstick, peak memory."""
     rows = pages * ROWS_PER_PAGE
     yard = {s.name: s.median for s in subjects if s.name in ("hand_loop", "dlt_loop")}
@@ -267,13 +276,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--dlt", action="store_true", help="also dlt_loop.py (minutes)")
     parser.add_argument("--memory", action="store_true", help="also VmHWM over 1,000 pages")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument(
-        "--yardsticks", type=Path, default=ROOT.parent / "shared" / "proofs" / "bench"
-    )
+    parser.add_argument("--yardsticks", type=Path, default=YARDSTICKS)
     args = parser.parse_args(argv)
     args.yardsticks = args.yardsticks.resolve()
-    if not (args.yardsticks / "hand_loop.py").exists():
-        parser.error(f"no yardsticks in {args.yardsticks}: give their folder with --yardsticks")
     prepare_environment(dlt=args.dlt)
     work = Path(tempfile.mkdtemp(prefix="api2db-bench-"))
     try:
@@ -281,10 +286,19 @@ def main(argv: list[str] | None = None) -> int:
         memory = measure_memory(args, work) if args.memory else None
     finally:
         shutil.rmtree(work, ignore_errors=True)
+    tell(table, memory, args)
+    misses = missed(table, memory)
+    for miss in misses:
+        print(f"MISSED: {miss}", file=sys.stderr)
+    return int(bool(misses))
+
+
+def tell(table: list[dict[str, Any]], memory: Subject | None, args: argparse.Namespace) -> None:
+    """Print what was measured."""
     if args.json:
         peak = round(memory.peak_mb) if memory else None
         print(json.dumps({"pages": args.pages, "subjects": table, "peak_mb_1000_pages": peak}))
-        return 0
+        return
     for row in table:
         ratios = "  ".join(f"{key}={row[key]}" for key in row if key.startswith("x_"))
         print(
@@ -294,7 +308,21 @@ def main(argv: list[str] | None = None) -> int:
     if memory:
         seconds = memory.seconds[0]
         print(f"1,000 pages: {seconds:.1f} s, VmHWM {memory.peak_mb:.0f} MB")
-    return 0
+
+
+def missed(table: list[dict[str, Any]], memory: Subject | None) -> list[str]:
+    """Return a line for each goal that what was measured does not reach."""
+    found = []
+    for row in table:
+        goals = {"x_hand_loop": GOALS.get(row["subject"])}
+        if row["subject"] == "columns":
+            goals["x_dlt_loop"] = DLT_GOAL
+        for key, goal in goals.items():
+            if goal is not None and key in row and row[key] < goal:
+                found.append(f"{row['subject']} {key}={row[key]}, goal {goal:g}")
+    if memory and memory.peak_mb > MEMORY_GOAL:
+        found.append(f"VmHWM {memory.peak_mb:.0f} MB, goal {MEMORY_GOAL} MB")
+    return found
 
 
 if __name__ == "__main__":
