@@ -13,19 +13,22 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+#: Where projects of 2021 have their collectors.
+OLD = "apis"
+
 
 def load(path: Path, env: Mapping[str, str]) -> Config:
     """
     Return the configuration *path* with the collectors that are declared beside it.
 
-    Where files of ``collectors`` declare some, *path* need not exist. Only these files are
-    imported.
+    Where files of ``collectors``, or of ``apis``, declare some, *path* need not exist. Only
+    these files are imported.
 
     Raises:
         ConfigError: As `config.load`, `collector_files.find` and `declared`.
     """
     folder = path.absolute().parent
-    paths = candidates(folder / config.COLLECTORS)
+    paths = [path for name in (config.COLLECTORS, OLD) for path in candidates(folder / name)]
     if not paths:
         return config.load(path, env)
     found = config.load(path, env, beside=True) if path.exists() else bare(folder, path)

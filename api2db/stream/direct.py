@@ -20,6 +20,7 @@ from api2db.ingest.form import Form
 from api2db.ingest.native import chunks
 from api2db.stream.naming import name_of
 from api2db.stream.spill import Spill
+from api2db.stream.spillfolders import alone
 from api2db.stream.target import sink_of
 
 if TYPE_CHECKING:
@@ -60,8 +61,9 @@ def deliver(
     sink = sink_of(declared, spool, Layout(Path.cwd() / "STORE"))
     if not batches or _landed(sink, declared, batches, retries, clock, backoff):
         return True
-    folder = Layout(Path("STORE")).spilled(declared.name) / declared.stream_type
-    shards = Spill(folder, Origin(spool, declared.name, name_of(declared)))
+    name = name_of(declared)
+    folder = alone(Layout(Path("STORE")).spilled(declared.name), declared.stream_type, name)
+    shards = Spill(folder, Origin(spool, declared.name, name))
     for batch in batches:
         shards.put(batch)
     logger.error("upload_failed", extra={"stream": declared.stream_type, "path": str(folder)})

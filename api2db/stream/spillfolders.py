@@ -11,7 +11,7 @@ from api2db.files.shard import ShardDamaged, decode
 from api2db.stream.spill import SUFFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
 
@@ -43,6 +43,23 @@ def folders(root: Path, types: Mapping[str, str]) -> dict[str, Path]:
         hint = "check the disk and the owner of the folder"
         raise SpoolFailed(f"cannot open the shards in {root}: {exc}", hint=hint) from exc
     return {stream: root / name for stream, name in names.items()}
+
+
+def alone(root: Path, type_: str, stream: str, taken: Collection[Path] = ()) -> Path:
+    """
+    Return the folder of a stream that runs without knowing which others there are.
+
+    Args:
+        root: ``upload_failed/<name>``.
+        taken: Folders of others that run just now.
+
+    Raises:
+        OSError: The disk fails.
+    """
+    plain, own = root / type_, root / f"{type_}@{stream}"
+    if plain in taken or any(own.glob(f"*{SUFFIX}")) or _owner(plain) not in (None, stream):
+        return own
+    return plain
 
 
 def owned(root: Path) -> dict[str, int]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from api2db.core.clock import SystemClock
-from api2db.core.errors import StoreLocked
+from api2db.core.errors import Api2dbError
 from api2db.core.ids import Timestamps, new_id
 from api2db.files.dead_letter import DeadLetters
 from api2db.files.layout import Layout
@@ -35,8 +35,8 @@ from api2db.stream.naming import name_of
 from api2db.stream.polls import PollBacklog
 from api2db.stream.progress import State
 from api2db.stream.replace import ReplaceWorker
-from api2db.stream.spill import Spill
-from api2db.stream.spillfolders import folders
+from api2db.stream.spill import SUFFIX, Spill
+from api2db.stream.spillfolders import alone
 from api2db.stream.target import sink_of
 from api2db.stream.watchdog import Watchdog
 from api2db.stream.worker import Worker
@@ -68,6 +68,9 @@ class Standalone:
     """
     The log of one stream, and the worker that empties it. `put` is for any thread.
 
+    Attributes:
+        folder: Where its shards lie.
+
     Raises:
         StoreLocked: Another process has the STORE.
         ConfigError: The declaration cannot be used.
@@ -90,6 +93,9 @@ class Standalone:
         except BaseException:
             self._lock.release()
             raise
+        taken = [other.folder for other in _open.values()]
+        spilled = self._layout.spilled(declared.name)
+        self.folder: Path = alone(spilled, declared.stream_type, self.name, taken)
         self._dead_rows = DeadLetters(self._layout.dead_letter(log, "_rows"))
         self._watchdog = Watchdog()
         self._worker: Worker | None = None
@@ -158,8 +164,7 @@ class Standalone:
 
     def _made(self) -> Worker:
         declared, layout = self.declared, self._layout
-        folder = folders(layout.spilled(declared.name), {self.name: declared.stream_type})
-        spill = Spill(folder[self.name], Origin(self._spool.id, declared.name, self.name))
+        spill = Spill(self.folder, Origin(self._spool.id, declared.name, self.name))
         worker, backlog = (ReplaceWorker, PollBacklog) if declared.replace else (Worker, Backlog)
         made: Worker = worker(
             f"{declared.name}/{self.name}",
@@ -259,11 +264,15 @@ def check_failures(stream: Stream) -> None:
 
 
 def again(stream: Stream) -> None:
-    """Deliver what lies in the stream's folder, if something does: its target is well just now."""
-    folder = Path.cwd() / "STORE" / "upload_failed" / stream.name / stream.stream_type
-    if not any(folder.glob("*.parquet")):
+    """
+    Deliver what was spilled before, if something was: its target is well just now.
+
+    Never raises: the rows of the call before have landed, and must not be sent again.
+    """
+    folder = Path.cwd() / "STORE" / "upload_failed" / stream.name
+    if not any(folder.glob(f"{stream.stream_type}*/*{SUFFIX}")):
         return
     try:
         check_failures(stream)
-    except StoreLocked as exc:  # who has the STORE delivers them
-        logger.info("shards_wait", extra={"stream": stream.name, "error": str(exc)})
+    except (Api2dbError, OSError) as exc:  # perhaps a daemon has the STORE: it delivers them
+        logger.warning("shards_wait", extra={"stream": stream.name, "error": str(exc)})

@@ -88,6 +88,7 @@ def _looks_as_documented(project: Quickstart) -> None:
         "5 KM SÜDLICH VON 'X'",
         None,
     )
+    assert not (project.folder / "CACHE").exists()  # no pickle of the types
     assert "quakes" in _run(project, "list").stdout
     assert _run(project, "check", "--connect").returncode == 0
     picture = json.loads(_run(project, "status", "--json").stdout)

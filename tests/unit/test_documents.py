@@ -52,6 +52,13 @@ def test_example(tmp_path: Path) -> None:
     assert config.collectors["orders"].to["pg"].upsert == ("id",)
 
 
+def test_tests_that_are_named() -> None:
+    """Every test that a document names is there."""
+    for document in DOCUMENTS:
+        for path, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", document.read_text()):
+            assert f"def {name}(" in (ROOT / path).read_text(), f"{path}::{name}"
+
+
 def test_short() -> None:
     """The README stays within 120 lines, a decision within 40."""
     assert README.count("\n") <= 120

@@ -70,10 +70,8 @@ def test_a_collector_becomes_settings(tmp_path: Path) -> None:
     assert isinstance(mysql, Database) and "p%40ss%3Aw%2Frd" in mysql.url
     assert "p@ss:w/rd" in config.secrets
     assert quakes.to["local.parquet.quakes-parquet"].distinct is True
-    assert (quakes.to["sql.mysql.shop"].table, quakes.to["sql.mysql.shop"].attempts) == (
-        "quakes",
-        5,
-    )
+    shop = quakes.to["sql.mysql.shop"]
+    assert (shop.table, shop.attempts, shop.distinct) == ("quakes", 5, False)
     (store,) = config.stores.values()
     assert store.name == "quakes.sql.mariadb.lake"
     assert store.shards is not None and store.every == 600
@@ -153,6 +151,18 @@ def test_other_files_are_left_alone(tmp_path: Path) -> None:
     declare(tmp_path, '[Stream2Local("quakes")]')
     (tmp_path / "collectors" / "broken_function.py").write_text("1 / 0\n")
     assert list(load(tmp_path / "config.yaml", {}).collectors) == ["quakes"]
+
+
+def test_a_project_of_2021(tmp_path: Path) -> None:
+    """Collectors in `apis/`, a package, with `helpers.py` beside it, are found as they lie."""
+    file = declare(tmp_path, "[Stream2Local(NAME)]")
+    (tmp_path / "helpers_of_2021.py").write_text('NAME = "helped"\n')
+    (tmp_path / "collectors").rename(tmp_path / "apis")
+    path = tmp_path / "apis" / file
+    path.write_text(f"from helpers_of_2021 import *\n{path.read_text()}")
+    (tmp_path / "apis/__init__.py").write_text(f"from .{path.stem} import info\napis = [info]\n")
+    (to,) = load(tmp_path / "config.yaml", {}).collectors["quakes"].to
+    assert to == "local.parquet.helped-parquet"
 
 
 def test_two_stores_of_one_folder_are_one(tmp_path: Path) -> None:
