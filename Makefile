@@ -79,3 +79,4 @@ lock: $(READY)  ## Make requirements/*.txt anew from pyproject.toml; UPGRADE=1 t
 	@$(COMPILE) --constraint requirements/dev.txt --group build -o requirements/build.txt
 	@$(COMPILE) --constraint requirements/dev.txt --group bench -o requirements/bench.txt
 	@$(COMPILE) requirements/original.in -o requirements/original.txt
+	@$(COMPILE) --group emulator -o requirements/bigquery.txt

@@ -41,4 +41,5 @@ fi
 has /usr/sbin/mariadbd "$(command -v mariadbd)" ||
     install MariaDB mariadb-server-core mariadb-client-core
 sh scripts/setup_mysql.sh
+sh scripts/setup_bigquery.sh
 exit 0

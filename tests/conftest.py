@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.fixtures import mariadb, mysql, postgres
+from tests.fixtures import bigquery, mariadb, mysql, postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,13 +19,25 @@ settings.register_profile("api2db", deadline=None, suppress_health_check=[Health
 settings.load_profile("api2db")
 
 #: Every target that the whole suite tests, local files by their format.
-TARGETS = ("parquet", "json", "csv", "pickle", "sqlite", "duckdb", "postgresql", "mariadb", "mysql")
+TARGETS = (
+    "parquet",
+    "json",
+    "csv",
+    "pickle",
+    "sqlite",
+    "duckdb",
+    "postgresql",
+    "mariadb",
+    "mysql",
+    "bigquery",
+)
 #: What only some machines can get; it is in the last line, and no failure.
-_OPTIONAL = frozenset({"mysql"})
+_OPTIONAL = frozenset({"mysql", "bigquery"})
 #: Target -> is its server here, and how to get it?
 _SERVERS = {
     "postgresql": (postgres.binaries, "apt-get install postgresql"),
     "mariadb": (mariadb.binaries, "apt-get install mariadb-server-core mariadb-client-core"),
+    "bigquery": (bigquery.binaries, "sh scripts/setup_servers.sh"),
     "mysql": (mysql.binaries, "sh scripts/setup_servers.sh"),
 }
 

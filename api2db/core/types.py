@@ -98,7 +98,7 @@ _SQL: dict[str, dict[str, str]] = {
         "str": "STRING",
         "datetime": "TIMESTAMP",
         "date": "DATE",
-        "decimal": "BIGNUMERIC",
+        "decimal": "BIGNUMERIC({precision},{scale})",
         "json": "JSON",
     },
     "oracle": {
@@ -123,7 +123,15 @@ _SQL: dict[str, dict[str, str]] = {
     },
 }
 #: Most digits, and most digits behind the point, that a dialect's decimals can have.
-_DECIMAL_LIMIT = {"mysql": (65, 30), "duckdb": (38, 38), "oracle": (38, 38), "mssql": (38, 38)}
+_DECIMAL_LIMIT = {
+    "mysql": (65, 30),
+    "duckdb": (38, 38),
+    "bigquery": (76, 38),
+    "oracle": (38, 38),
+    "mssql": (38, 38),
+}
+#: BigQuery's smaller decimal, which has one size, and most digits before the point of the larger.
+_NUMERIC, _BIGNUMERIC_WHOLE = (38, 9), 38
 
 #: (precision, scale) of the decimals that we make, from narrow to wide.
 _DECIMALS = ((38, 0), (38, 9), (38, 18), (76, 0), (76, 9), (76, 18), (76, 38))
@@ -222,6 +230,10 @@ def sql_type(type_: pa.DataType, dialect: Dialect) -> str:
     precision, scale = _digits(type_)
     most, most_scale = _DECIMAL_LIMIT[dialect]
     if precision > most or scale > most_scale:
+        return names["str"]
+    if dialect == "bigquery" and (precision, scale) == _NUMERIC:
+        return f"NUMERIC({precision},{scale})"
+    if dialect == "bigquery" and precision - scale > _BIGNUMERIC_WHOLE:
         return names["str"]
     return names[kind].format(precision=precision, scale=scale)
 

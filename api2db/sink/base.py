@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
+from api2db.core.batch import GROUP
 from api2db.core.errors import SinkMisconfigured
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
     from pathlib import Path
 
-    from api2db.core.batch import Batch
+    from api2db.core.batch import Batch, Limit
     from api2db.core.distinct import Keys
 
 
@@ -75,9 +76,13 @@ class Sink(ABC):
 
     Attributes:
         name: ``<kind>`` or ``<kind>.<dialect>``, such as ``sql.postgresql``.
+        group: How much one `write` takes at most.
+        pace: Least seconds between two writes, unless a whole group waits.
     """
 
     name: str
+    group: ClassVar[Limit] = GROUP
+    pace: float = 0.0
 
     @abstractmethod
     def open(self) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from api2db.core.errors import SinkMisconfigured
-from api2db.core.values import digits
+from api2db.sink.exact import inexact_decimals, inexact_json
 from api2db.sink.load import outside, where
 
 if TYPE_CHECKING:
@@ -30,8 +28,6 @@ _PARTS = re.compile(r"(\w+)(?:\((.*?)\))?( unsigned)?( zerofill)?", re.DOTALL)
 _INTS = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint"})
 _TEXTS = frozenset({"char", "varchar", "tinytext", "text", "mediumtext", "longtext"})
 _AS_READ = frozenset({"enum", "uuid", "inet4", "inet6"})
-#: JSON in which a number may have more digits than a double.
-_LONG_NUMBER = r"[0-9.]{16,}|[0-9][eE]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +110,7 @@ def unfit(array: Any, name: str, kind: str, column: Column, *, exact_json: bool)
         exact_json: Whether the server keeps JSON as its text; else numbers become doubles.
     """
     if kind == "json":
-        return {} if exact_json else _one_by_one(array, _LONG_NUMBER, _kept_json, name, "json")
+        return {} if exact_json else inexact_json(array, name, "json")
     check = _CHECKS.get(kind)
     return {} if check is None else check(array, name, column)
 
@@ -131,17 +127,7 @@ def _float(array: Any, name: str, column: Column) -> dict[int, str]:
 def _decimal(array: Any, name: str, column: Column) -> dict[int, str]:
     fixed = digits_of(column.sql)
     assert fixed is not None
-    whole, scale = fixed[0] - fixed[1], fixed[1]
-    plain = rf"^-?0*[0-9]{{0,{whole}}}(\.[0-9]{{0,{scale}}}0*)?$"
-
-    def kept(text: str) -> bool:
-        try:
-            found = digits(Decimal(text))
-        except InvalidOperation:
-            return False
-        return found is not None and found[0] <= whole and found[1] <= scale
-
-    return _one_by_one(array, plain, kept, name, column.sql, match=False)
+    return inexact_decimals(array, name, column.sql, *fixed)
 
 
 def _instant(array: Any, name: str, column: Column) -> dict[int, str]:
@@ -188,42 +174,3 @@ _CHECKS: dict[str, Callable[[Any, str, Column], dict[int, str]]] = {
 def _reasons(mask: Any, reason: str) -> dict[int, str]:
     mask = mask.fill_null(False)
     return dict.fromkeys(where(mask.combine_chunks()), reason)
-
-
-def _one_by_one(
-    array: Any,
-    pattern: str,
-    kept: Callable[[str], bool],
-    name: str,
-    sql: str,
-    *,
-    match: bool = True,
-) -> dict[int, str]:
-    """Return the values that (do not) match *pattern*, and of those the ones that are not kept."""
-    found = _kernel.match_substring_regex(array, pattern).fill_null(not match)
-    rows = where((found if match else _kernel.invert(found)).combine_chunks())
-    return {
-        row: f"{name}: a {sql} cannot hold this number exactly"
-        for row in rows
-        if not kept(array[row].as_py())
-    }
-
-
-def _kept_json(text: str) -> bool:
-    """Return whether all numbers of a JSON text are integers of 64 bits or exact doubles."""
-    kept = True
-
-    def integer(digits: str) -> None:
-        nonlocal kept
-        kept &= len(digits) <= 20 and -(2**63) <= int(digits) < 2**64
-
-    def real(digits: str) -> None:
-        nonlocal kept
-        value = float(digits)
-        kept &= abs(value) != float("inf") and Decimal(repr(value)) == Decimal(digits)
-
-    try:
-        json.loads(text, parse_int=integer, parse_float=real)
-    except (ValueError, RecursionError):
-        return True  # the server has its own word on it
-    return kept

@@ -48,6 +48,10 @@ class Folder:
     named: bool = False
 
 
+#: Seconds between two load jobs of a table that BigQuery allows all day long.
+LOAD_PACE = 60.0
+
+
 @dataclass(frozen=True, slots=True)
 class Bigquery:
     """
@@ -68,7 +72,7 @@ class Bigquery:
     auth: Path | None = None
     endpoint: str | None = None
     write_endpoint: str | None = None
-    latency: float = 60.0
+    latency: float = LOAD_PACE
 
 
 @dataclass(frozen=True, slots=True, eq=False)

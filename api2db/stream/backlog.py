@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: What one transaction takes of shards once the target is back; until then it is `GROUP`.
+#: What one transaction takes of shards once the target is back; until then it is the sink's own.
 BULK = Limit(2_000, 200_000, 64 * 2**20)
 
 
@@ -99,21 +99,29 @@ class Backlog:
         if not self.spilled.batches:
             self._spool.gather(self.stream, stop, batches=most, timeout=timeout)
 
-    def read(self, most: int, *, bulk: bool) -> list[Batch]:
+    def holds(self, limit: Limit) -> bool:
+        """Return whether as much waits as one transaction takes."""
+        depth, spilled = self._spool.depth(self.stream), self.spilled
+        return (
+            max(depth.batches, spilled.batches) >= limit.batches
+            or depth.rows >= limit.rows
+            or max(depth.bytes, spilled.bytes) >= limit.bytes
+        )
+
+    def read(self, limit: Limit, *, bulk: bool) -> list[Batch]:
         """
         Return the oldest batches, in order, for one transaction; the same until `done`.
 
         Args:
-            most: How many batches at most; of shards in bulk, more.
+            limit: How much at most; of shards in bulk, more.
             bulk: Read shards in large groups, and the next group in advance.
 
         Raises:
             SpoolFailed: The disk cannot be read.
         """
-        limit = BULK if bulk else GROUP._replace(batches=most)
-        batches = self.spilled.read(limit, ahead=bulk)
+        batches = self.spilled.read(BULK if bulk else limit, ahead=bulk)
         self._from_spill = bool(batches)
-        batches = batches or self._spool.read(self.stream, GROUP._replace(batches=most))
+        batches = batches or self._spool.read(self.stream, limit)
         return [self._distinct(batch) for batch in batches]
 
     def _distinct(self, batch: Batch) -> Batch:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Iterator, Sequence
 
-    from api2db.core.batch import Batch
+    from api2db.core.batch import Batch, Limit
     from api2db.core.distinct import Keys
     from api2db.spool.spool import Spool
     from api2db.stream.spill import Spill
@@ -55,10 +55,10 @@ class PollBacklog(Backlog):
             return True
         return self._spool.wait(self.stream, stop, timeout, ahead=True)
 
-    def read(self, most: int, *, bulk: bool) -> list[Batch]:
+    def read(self, limit: Limit, *, bulk: bool) -> list[Batch]:
         """Return the batches of all whole polls, without their rows; or shards, if there are."""
         if self.spilled.batches:
-            return super().read(most, bulk=bulk)
+            return super().read(limit, bulk=bulk)
         self._from_spill = False
         while found := self._spool.read_ahead(self.stream):
             for batch, whole in found:

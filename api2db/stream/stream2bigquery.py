@@ -112,7 +112,9 @@ class Stream2Bigquery(Stream):
         if self.dtypes is None:
             return None
         found = frame.schema_of(self.dtypes)
-        return [{"name": f.name, "type": types.sql_type(f.type, "bigquery")} for f in found]
+        # The catalog has the sizes of decimals elsewhere.
+        kinds = (types.sql_type(field.type, "bigquery").partition("(")[0] for field in found)
+        return [{"name": f.name, "type": kind} for f, kind in zip(found, kinds, strict=True)]
 
     def connect(self) -> bool:
         """

@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from api2db.core.backoff import Backoff
-from api2db.core.batch import GROUP
 from api2db.core.clock import Clock, SystemClock
 from api2db.core.errors import (
     SinkError,
@@ -21,6 +20,7 @@ from api2db.core.errors import (
 from api2db.core.faults import crash_point
 from api2db.core.pulse import Pulse
 from api2db.stream.markers import Markers
+from api2db.stream.pacing import Pacing
 from api2db.stream.progress import Progress, State
 from api2db.stream.refused import Refused
 from api2db.stream.spilling import Spilling
@@ -41,8 +41,6 @@ logger = logging.getLogger(__name__)
 IDLE_WAIT = 1.0
 #: Seconds without a batch after which the connection is given back.
 IDLE_CLOSE = 60.0
-#: Least seconds between two transactions of a poll whose pages keep coming: sharing is worth most.
-PACE = 0.1
 
 
 class Worker:
@@ -50,9 +48,9 @@ class Worker:
     Takes batches from a backlog in order and writes them into a sink until they land.
 
     As many waiting batches as fit go into one transaction; for those of a poll under way it
-    waits up to `PACE`. Each attempt reads the batches again, so a dead target holds no memory.
-    When the attempts are used up, what waits and what comes is spilled until an attempt on the
-    oldest shards lands.
+    waits a little (`Pacing`). Each attempt reads the batches again, so a dead target holds no
+    memory. When the attempts are used up, what waits and what comes is spilled until an attempt
+    on the oldest shards lands.
 
     `start`, `stop`, `join` and `progress` are for the owner, everything else runs in the
     worker's thread. A call on the sink that takes longer than `timeout` seconds is cut off.
@@ -85,11 +83,11 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name=f"worker-{name}", daemon=True)
         self._open = False
         self._spilling = Spilling(name, backlog, self.progress, attempts)
-        self._group = GROUP.batches
+        self._group = sink.group.batches
         self._bulk = False  # shards go in large groups while the target is known to be well
         self._markers = Markers()
         self._idle_since: float | None = None
-        self._began = float("-inf")  # when the last attempt began
+        self._pacing = Pacing(backlog, sink, self._clock, self.pulse)
 
     # -- for the owner -------------------------------------------------------------
 
@@ -120,7 +118,7 @@ class Worker:
                 self.pulse.beat(IDLE_WAIT)
                 if self.backlog.wait(self._stop, IDLE_WAIT):
                     self._idle_since = None
-                    self._gather()
+                    self._pacing.wait(self._stop, self._group)
                     self._attempt()
                 elif not self._stop.is_set():
                     self._idle()
@@ -135,13 +133,6 @@ class Worker:
         finally:
             self.backlog.spilled.close()
             self._sink.close()
-
-    def _gather(self) -> None:
-        """Let the pages of a poll under way share a transaction."""
-        left = self._began + PACE - self._clock.monotonic()
-        if left > 0:
-            self.backlog.gather(self._stop, self._group, left)
-        self._began = self._clock.monotonic()
 
     def _attempt(self) -> None:
         """Try once to land what waits; on failure, wait before the next attempt."""
@@ -181,18 +172,20 @@ class Worker:
         crash_point("worker.before_ack")
         self.backlog.done(batches)
         self._markers.landed(batches, prunable)
+        self._pacing.landed()
         self._overcome()
         self.progress.rows += landed.rows
         self.progress.writes += 1
         self.progress.seconds += self._clock.monotonic() - began
         self._refused.landed(batches)
-        self._group, self._bulk = GROUP.batches, True
+        self._group, self._bulk = self._sink.group.batches, True
 
     def _write(self, batches: Sequence[Batch], forget: Collection[str]) -> Landed:
         return self._sink.write([self._refused.without(b) for b in batches], forget=forget)
 
     def _read(self) -> list[Batch]:
-        return self.backlog.read(self._group, bulk=self._bulk and self._group > 1)
+        limit = self._sink.group._replace(batches=self._group)
+        return self.backlog.read(limit, bulk=self._bulk and self._group > 1)
 
     def _idle(self) -> None:
         """Nothing waits: prune the markers, and give the connection back after a while."""

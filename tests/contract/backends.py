@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import uuid
 from abc import ABC, abstractmethod
@@ -14,17 +15,19 @@ from typing import TYPE_CHECKING, Any, Literal
 import duckdb
 import psycopg
 import pyarrow.parquet as pq
+from google.cloud.bigquery import QueryJobConfig
 from psycopg.rows import dict_row
 from pymysql.cursors import DictCursor
 
 from api2db.sink.base import Delivery, Sink
 from api2db.sink.duckdb import _CONFIG
 from api2db.sink.registry import make_sink
-from api2db.sink.target import Database, Folder
+from api2db.sink.target import Bigquery, Database, Folder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.fixtures.bigquery import BigqueryServer
     from tests.fixtures.mysqlserver import MysqlServer
     from tests.fixtures.postgres import Postgres
 
@@ -34,6 +37,7 @@ class Backend(ABC):
 
     name: str
     sql = True
+    hostile_table = 't\'able "x"; --'
 
     def sink(
         self,
@@ -272,6 +276,73 @@ class DuckdbBackend(Backend):
             found = connection.execute("select batch_id from _api2db_batches order by 1")
             return [row[0] for row in found.fetchall()]
 
+
+class BigqueryBackend(Backend):
+    """A dataset of its own in the session's emulator."""
+
+    name = "bigquery"
+    hostile_table = "select"
+
+    def __init__(self, server: BigqueryServer, latency: float = 60.0) -> None:
+        self.server = server
+        self.latency = latency
+        self.dataset = f"d{uuid.uuid4().hex[:12]}"
+        self.client = server.client()
+        self.client.create_dataset(self.dataset)
+
+    def _make(self, delivery: Delivery) -> Sink:
+        """Return a sink that is not open."""
+        target = Bigquery(
+            self.server.project,
+            self.dataset,
+            endpoint=self.server.endpoint,
+            write_endpoint=self.server.write_endpoint,
+            latency=self.latency,
+        )
+        return make_sink(target, delivery, base=self.server.folder)
+
+    def fetch(self, query: str) -> list[dict[str, Any]]:
+        """Return the rows of a query."""
+        config = QueryJobConfig(default_dataset=f"{self.server.project}.{self.dataset}")
+        job = self.client.query(query, job_config=config, retry=None, job_retry=None)
+        return [dict(row.items()) for row in job.result(retry=None, job_retry=None)]
+
+    def rows(self, table: str = "t") -> list[dict[str, Any]]:
+        """Return all rows in the order in which they were appended, JSON as text."""
+        found = self.fetch(f"select * from `{self.dataset}`.`{table}`")
+        return [
+            {n: json.dumps(v) if isinstance(v, dict | list) else v for n, v in row.items()}
+            for row in found
+        ]
+
+    def types(self, table: str = "t") -> dict[str, str]:
+        """Return column -> type."""
+        schema = self.client.get_table(f"{self.dataset}.{table}").schema
+        return {field.name: field.field_type for field in schema}
+
+    def execute(self, statement: str) -> None:
+        """Run *statement*, in the types of BigQuery."""
+        for other, ours in _BIGQUERY_SQL.items():
+            statement = re.sub(other, ours, statement)
+        self.fetch(statement)
+
+    def markers(self) -> list[str]:
+        """Return all markers, sorted."""
+        found = self.fetch(f"select batch_id from `{self.dataset}`._api2db_batches order by 1")
+        return [row["batch_id"] for row in found]
+
+    def close(self) -> None:
+        """Close all connections."""
+        super().close()
+        self.client.close()
+
+
+#: What BigQuery writes in another way.
+_BIGQUERY_SQL = {
+    r"\bbigint( primary key)?\b": "int64",
+    r"\btext\b": "string",
+    r"\bt\b(?=[ (]|$)": "`t`",
+}
 
 #: How columns of a CSV file are read by a test; the others are text.
 _FROM_TEXT: dict[str, Any] = {"id": int, "i": int, "b": {"true": True, "false": False}.get}

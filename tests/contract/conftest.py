@@ -10,6 +10,7 @@ import pytest
 from api2db.files.codec import FORMATS
 from tests.contract.backends import (
     Backend,
+    BigqueryBackend,
     DuckdbBackend,
     LocalBackend,
     MysqlBackend,
@@ -17,6 +18,7 @@ from tests.contract.backends import (
     SqliteBackend,
 )
 from tests.contract.generic import WIDENING, GenericPostgresBackend, GenericSqliteBackend
+from tests.fixtures.bigquery import BigqueryServer
 from tests.fixtures.mariadb import MariaDb
 from tests.fixtures.mysql import MySql
 from tests.fixtures.postgres import Postgres
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from _pytest.mark import ParameterSet
 
 GENERIC = ("generic+postgresql", "generic+sqlite")
-DATABASES = ("postgresql", "mariadb", "mysql", "sqlite", "duckdb", *GENERIC)
+DATABASES = ("postgresql", "mariadb", "mysql", "sqlite", "duckdb", "bigquery", *GENERIC)
 FILES = tuple(f"{fmt}-{mode}" for mode in ("shard", "update") for fmt in FORMATS)
 BACKENDS = DATABASES + FILES
 #: MariaDB by another driver than PyMySQL, and the module that this driver is.
@@ -57,6 +59,13 @@ def mysql() -> Iterator[MySql]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def bigquery() -> Iterator[BigqueryServer]:
+    """The emulator."""
+    with BigqueryServer() as server:
+        yield server
+
+
 def _backend(name: str, request: pytest.FixtureRequest, folder: Path) -> Backend:
     _ran.add(name)
     if name == "postgresql":
@@ -73,6 +82,8 @@ def _backend(name: str, request: pytest.FixtureRequest, folder: Path) -> Backend
         return GenericPostgresBackend(request.getfixturevalue("postgres"))
     if name == "generic+sqlite":
         return GenericSqliteBackend(folder)
+    if name == "bigquery":
+        return BigqueryBackend(request.getfixturevalue("bigquery"))
     fmt, _, mode = name.partition("-")
     return LocalBackend(folder, fmt, mode)
 

@@ -151,7 +151,8 @@ def test_the_table_is_dropped_while_running(database: Backend) -> None:
 @pytest.mark.parametrize("wait", ["", "deferrable initially deferred"])
 def test_rows_that_others_refer_to(database: Backend, wait: str) -> None:
     """Where a foreign key forbids the deletion, the stream pauses; no row is a dead letter."""
-    if database.name == "sqlite" or (wait and database.name != "postgresql"):
+    keyless = database.name in ("sqlite", "bigquery")
+    if keyless or (wait and database.name != "postgresql"):
         pytest.skip("it has no such constraint")
     sink = database.sink(replace=True)
     database.execute("create table t (id bigint primary key)")

@@ -351,10 +351,10 @@ HOSTILE = (
 def test_hostile_names(database: Backend, upsert: tuple[str, ...]) -> None:
     """Any text is a column's name: data, never SQL, and never one with another."""
     row = {"id": 0} | {name: i for i, name in enumerate(HOSTILE, 1)}
-    sink = database.sink('t\'able "x"; --', upsert=upsert)
+    sink = database.sink(database.hostile_table, upsert=upsert)
     sink.write([batch([row])])
     sink.write([batch([dict(reversed(row.items())) | {"id": 100}])])
-    first, second = database_rows(database, 't\'able "x"; --')
+    first, second = database_rows(database, database.hostile_table)
     assert sorted(first.values()) == list(range(len(HOSTILE) + 1))
     assert {k: v for k, v in first.items() if k != "id"} == {
         k: v for k, v in second.items() if k != "id"
@@ -385,8 +385,14 @@ def test_the_last_arrival_wins(database: Backend, together: bool) -> None:
     assert len(database.rows()) == 3
 
 
+def _needs_keys(database: Backend) -> None:
+    if database.name == "bigquery":
+        pytest.skip("BigQuery has no unique indexes, and needs none to merge")
+
+
 def test_the_key_is_the_primary_key(database: Backend) -> None:
     """A table made for an upsert refuses a second row of the same key."""
+    _needs_keys(database)
     database.sink(upsert=("a", "b")).write([batch([{"a": 1, "b": "x", "v": 1}])])
     with pytest.raises(Exception, match=r"(?i)unique|duplicate"):
         database.execute("""insert into t values (1, 'x', 2)""")
@@ -419,6 +425,7 @@ def test_null_keys_are_refused_by_row(database: Backend) -> None:
 
 def test_an_existing_table_needs_the_unique_index(database: Backend) -> None:
     """Without a unique index on exactly the key, the DDL to type is in the error."""
+    _needs_keys(database)
     database.execute("create table t (id bigint, v text)")
     sink = database.sink(upsert=("id",))
     with pytest.raises(SinkMisconfigured, match="create unique index") as caught:

@@ -12,7 +12,7 @@ from api2db.app.config import json_schema, load
 from api2db.core.errors import ConfigError
 from api2db.ingest.auth import OAuth2
 from api2db.ingest.pages import Pages
-from api2db.sink.target import Database, Folder
+from api2db.sink.target import Bigquery, Database, Folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -366,7 +366,7 @@ def test_not_yet(tmp_path: Path) -> None:
     """What a later version will do is no unknown key: it says that it is not here yet."""
     text = """\
 streams:
-  a: { bigquery: {} }
+  a: { siridb: {} }
   e: { url: sqlite:///x }
 collectors:
   c: { every: 1, get: https://h/x, to: { e: {} } }
@@ -549,12 +549,55 @@ def test_half_of_the_credentials(keys: str, said: str, tmp_path: Path) -> None:
     assert mistakes(tmp_path, text) == [f"config.yaml:2: streams.lite: {said}"]
 
 
+BIGQUERY = """\
+streams: { bq: { bigquery: { project: p, dataset: d, location: EU, auth: AUTH/bq.json } } }
+collectors:
+  c: { every: 1, get: https://h/x, to: { bq: {} } }
+"""
+
+
+def test_a_dataset_of_bigquery(tmp_path: Path) -> None:
+    """Its keys make a target; a load a minute is the default."""
+    file = tmp_path / "AUTH" / "bq.json"
+    file.parent.mkdir()
+    file.touch(mode=0o600)
+    file.write_text('{"private_key": "k", "client_email": "e", "token_uri": "u"}')
+    target = read(tmp_path, BIGQUERY).streams["bq"]
+    assert target == Bigquery("p", "d", "EU", file, None, None, 60.0)
+
+
+def test_a_service_account_that_others_can_read(tmp_path: Path) -> None:
+    """Its file is refused, with what to type."""
+    file = tmp_path / "AUTH" / "bq.json"
+    file.parent.mkdir()
+    file.touch(mode=0o640)
+    file.write_text("{}")
+    (line,) = mistakes(tmp_path, BIGQUERY)
+    assert line.startswith("config.yaml:1: streams.bq: AUTH/bq.json: others can read it; chmod 600")
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("write_endpoint: 'h:1'", "'write_endpoint' needs 'endpoint'"),
+        (
+            "endpoint: 'http://h:1', latency: 5s",
+            "a 'latency' below 60s needs the emulator's 'write_endpoint'",
+        ),
+    ],
+)
+def test_half_of_an_emulator(keys: str, said: str, tmp_path: Path) -> None:
+    """The two addresses of an emulator go together."""
+    text = BIGQUERY.replace("auth: AUTH/bq.json", keys)
+    assert mistakes(tmp_path, text) == [f"config.yaml:1: streams.bq.bigquery: {said}"]
+
+
 def test_neither_nor(tmp_path: Path) -> None:
     """A stream is a URL or a folder, not both and not nothing."""
     text = SMALL.replace("{ local: out }", "{}") % ""
     assert mistakes(tmp_path, text) == [
         "config.yaml:3: streams.files: "
-        "give one of 'url', 'local', and 'dialect' with 'auth' and 'db'"
+        "give one of 'url', 'local', 'bigquery', and 'dialect' with 'auth' and 'db'"
     ]
     text = SMALL.replace("sqlite:///x.db", "sqlite:///x.db, mode: replace") % ""
     assert mistakes(tmp_path, text) == [

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from api2db.core.backoff import Backoff
+from api2db.core.batch import GROUP
 from api2db.core.clock import SystemClock
 from api2db.core.ids import Timestamps
 from api2db.files.dead_letter import DeadLetters
@@ -217,7 +218,7 @@ def test_a_page_that_is_damaged_later(bench: Bench) -> None:
     bench.poll("a", "page " * 5)
     backlog = bench.worker.backlog
     assert isinstance(backlog, PollBacklog)
-    assert len(backlog.read(16, bulk=False)) == 1
+    assert len(backlog.read(GROUP, bulk=False)) == 1
     (segment,) = (bench.folder / "spool" / "seg").iterdir()
     segment.write_bytes(segment.read_bytes().replace(b"page ", b"PAGE ", 1))
     bench.worker.start()
@@ -236,7 +237,7 @@ def test_what_the_sink_is_given(bench: Bench) -> None:
     bench.put("c", 5, first=True)
     backlog = bench.worker.backlog
     assert isinstance(backlog, PollBacklog)
-    heads = backlog.read(16, bulk=False)
+    heads = backlog.read(GROUP, bulk=False)
     for _ in range(2):
         given = list(backlog.pages())
         assert [one.id for one in given] == [one.id for one in heads]

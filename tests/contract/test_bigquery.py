@@ -1,0 +1,148 @@
+"""Facts about BigQuery that no other target has; against the emulator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from api2db.core.errors import SinkMisconfigured, SinkRejected, SinkUnavailable
+from api2db.core.types import JSON
+from tests.contract.backends import BigqueryBackend
+from tests.contract.test_sink import batch, ids
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.fixtures.bigquery import BigqueryServer
+
+pytestmark = pytest.mark.backend("bigquery")
+
+
+@pytest.fixture(params=[60.0, 1.0], ids=["load-job", "storage-write"])
+def backend(request: pytest.FixtureRequest, bigquery: BigqueryServer) -> Iterator[BigqueryBackend]:
+    """A dataset, written by load jobs and by the Storage Write API."""
+    backend = BigqueryBackend(bigquery, latency=request.param)
+    yield backend
+    backend.close()
+
+
+def tables(backend: BigqueryBackend) -> set[str]:
+    return {table.table_id for table in backend.client.list_tables(backend.dataset)}
+
+
+def test_both_ways_land_once(backend: BigqueryBackend) -> None:
+    """Rows, upserts and a whole table; a second time nothing; no staging table stays."""
+    one, two = batch([{"id": 1, "v": "a"}]), batch([{"id": 2, "v": "b"}, {"id": 2, "v": "c"}])
+    for _ in range(2):
+        backend.sink().write([one, two])
+        backend.sink("u", stream="u", upsert=("id",)).write([one, two])
+        backend.sink("r", stream="r", replace=True).replace([one, two])
+    assert ids(backend) == [1, 2, 2]
+    assert sorted((r["id"], r["v"]) for r in backend.rows("u")) == [(1, "a"), (2, "c")]
+    assert ids(backend, "r") == [1, 2, 2]
+    assert tables(backend) == {"t", "u", "r", "_api2db_batches"}
+
+
+def test_many_requests(backend: BigqueryBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A load of more bytes than one request takes arrives whole."""
+    from api2db.sink import bigquerywrite
+
+    monkeypatch.setattr(bigquerywrite, "REQUEST", 10_000)
+    backend.sink().write([batch([{"id": i, "v": "x" * 50} for i in range(5_000)])])
+    (row,) = backend.fetch("select count(*) n, count(distinct id) d from t")
+    assert row == {"n": 5_000, "d": 5_000}
+
+
+def test_what_a_crash_left_is_removed(backend: BigqueryBackend) -> None:
+    """A stage of an earlier life goes when the stream connects; that of another one stays."""
+    one = batch([{"id": 1}])
+    sink: Any = backend.sink()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sink, "_commit", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            sink.write([one])
+    assert any(name.startswith("_api2db_stage_") for name in tables(backend))
+    backend.sink("other", stream="another")
+    assert any(name.startswith("_api2db_stage_") for name in tables(backend))
+    again = backend.sink()
+    assert tables(backend) == {"t", "_api2db_batches"}
+    again.write([one])
+    assert ids(backend) == [1]
+
+
+def test_numbers_that_would_be_rounded(backend: BigqueryBackend) -> None:
+    """A decimal with more digits than NUMERIC has, and a number in JSON, are refused by row."""
+    from decimal import Decimal
+
+    import pyarrow as pa
+
+    sink = backend.sink()
+    sink.write([batch([{"id": 1, "n": Decimal("1.5"), "j": "{}"}], n=pa.decimal128(38, 9), j=JSON)])
+    rows = [{"id": 2, "j": "[1.5]"}, {"id": 3, "j": "[0.12345678901234567890]"}]
+    bad = batch(rows, j=JSON)
+    with pytest.raises(SinkRejected) as caught:
+        sink.write([bad])
+    assert [row.row for row in caught.value.rows[bad.id]] == [1]
+
+
+def test_a_column_that_must_not_be_null(backend: BigqueryBackend) -> None:
+    """What the target refuses of a user's table is a fault of the data, and nothing lands."""
+    backend.execute("create table t (id int64 not null, v string)")
+    sink = backend.sink()
+    with pytest.raises(SinkRejected):
+        sink.write([batch([{"id": None, "v": "x"}, {"id": 1, "v": "y"}])])
+    assert backend.rows() == []
+    assert backend.markers() == []
+    sink.write([batch([{"id": 1, "v": "y"}])])
+    assert ids(backend) == [1]
+
+
+def test_names_that_bigquery_has_not(backend: BigqueryBackend) -> None:
+    """A table's name that it refuses is a mistake of the configuration."""
+    from api2db.core.errors import ConfigError
+
+    for name in ("a`b", "a;b", "_PARTITION_x", "t" * 301, " t"):
+        with pytest.raises(ConfigError, match="cannot be the name of a table"):
+            backend.sink(name)
+
+
+def test_a_dataset_that_lies_elsewhere(bigquery: BigqueryServer) -> None:
+    """Jobs run where a dataset lies: the error says what to write."""
+    from google.cloud.bigquery import Dataset
+
+    backend = BigqueryBackend(bigquery)
+    dataset = Dataset(f"{bigquery.project}.elsewhere")
+    dataset.location = "EU"
+    backend.client.create_dataset(dataset, exists_ok=True)
+    backend.dataset = "elsewhere"
+    with pytest.raises(SinkMisconfigured, match="location: EU"):
+        backend.sink()
+    backend.close()
+
+
+def test_a_missing_dataset_is_made(bigquery: BigqueryServer) -> None:
+    """So that a new project works at once."""
+    backend = BigqueryBackend(bigquery)
+    backend.dataset = "made_by_us"
+    backend.sink().write([batch([{"id": 1}])])
+    assert ids(backend) == [1]
+    backend.close()
+
+
+def test_nobody_is_there(backend: BigqueryBackend) -> None:
+    """A target that cannot be reached is tried again later, and does not hold the thread."""
+    import time
+
+    from tests.fixtures.postgres import free_port
+
+    class Nowhere:
+        project, folder = "proj", backend.server.folder
+        endpoint = f"http://127.0.0.1:{free_port()}"
+        write_endpoint = f"127.0.0.1:{free_port()}"
+
+    backend.server = Nowhere()  # type: ignore[assignment]
+    began = time.monotonic()
+    with pytest.raises(SinkUnavailable):
+        backend.sink()
+    assert time.monotonic() - began < 10
