@@ -39,13 +39,13 @@ test: $(READY) servers  ## The tests; the last line says which targets were test
 
 soak: $(READY) servers  ## The long tests: KILLS=200 kills within FOR seconds, mutants, an outage
 	@$(PY) -m tests.fault.killloop --kills $(KILLS) $(if $(FOR),--seconds $(FOR))
-	@$(PY) -m tests.fault.killloop --kills 20 --without-markers
-	@$(PY) -m tests.fault.killloop --kills 40 --outage-spills 30 --drain 150 \
-		--targets postgresql,postgresql2,sqlite,parquet $(if $(FOR),--seconds $(FOR))
-	@$(PY) -m tests.fault.killloop --targets mariadb,mysql --kills $(KILLS) $(if $(FOR),--seconds $(FOR))
-	@$(PY) -m tests.fault.killloop --targets mariadb,mysql --kills 10 --without-markers
-	@$(PY) -m tests.fault.killloop --targets duckdb,csv --kills $(KILLS) $(if $(FOR),--seconds $(FOR))
-	@$(PY) -m tests.fault.killloop --targets duckdb,csv --kills 10 --without-markers
+	@$(PY) -m tests.fault.killloop --targets mariadb,mysql,duckdb,csv,csvreplace,json,pickle \
+		--kills $(KILLS) $(if $(FOR),--seconds $(FOR))
+	@$(PY) -m tests.fault.killloop --targets postgresql,postgresql2,mariadb,mysql,duckdb,csv \
+		--kills 40 --outage-spills 30 --drain 150 $(if $(FOR),--seconds $(FOR))
+	@$(PY) -m tests.fault.killloop --targets postgresql,mariadb,duckdb,csv --kills 20 --without-markers
+	@$(PY) -m tests.fault.killloop --targets mariadb,duckdb,csv --kills 10 --outage-spills 8 \
+		--drain 30 --without-order
 	@sh scripts/setup_drivers.sh
 	@$(PY) -m pytest -q -m soak --timeout 1000 --show-capture stdout
 
