@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from tests.fault.oracle import disorder, not_one_edition
 from tests.fault.outages import Holder, Outages
 from tests.fault.paged_api import Board
-from tests.fault.targets import COUNTS, TARGETS, Target
+from tests.fault.targets import COUNTS, IN_RENAME, TARGETS, Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,6 +88,7 @@ class DuckdbTarget(Target):
 class FileTarget(Target):
     """One file; in an outage another process has its folder."""
 
+    passes = IN_RENAME
     fmt: ClassVar[str]
 
     def __init__(self, folder: Path, seed: int) -> None:
@@ -110,6 +111,7 @@ class UpdateTarget(FileTarget):
     """One file that grows."""
 
     tables = ("events",)
+    passes = ("sink.before_intent", *IN_RENAME)
 
     def __init__(self, folder: Path, seed: int) -> None:
         super().__init__(folder, seed)

@@ -112,11 +112,12 @@ class KillLoop:
         self.tally = Tally()
         self._burst = 0
         every = crash_points()
-        names = loop_points(every, spills=bool(spills), pad=bool(pad))
+        passed = {point for name in targets for point in TARGETS[name].passes}
+        names = loop_points(every, passed, spills=bool(spills), pad=bool(pad))
         if not markers:
             grows = any(issubclass(TARGETS[name], UpdateTarget) for name in targets)
             names = [AFTER_COMMIT, *([AFTER_RENAME] if grows else [])]
-        self.points = Points(names, self.rng, 12 if markers else 3, 9 if spills else 3)
+        self.points = Points(names, self.rng, 12 if markers else 3, 9)
         names = [name for name in every if spills and name.startswith(RECOVERY)]
         self.recovery = Points(names, self.rng, 12, sys.maxsize)
         self.api = Api(seed, rate, pad)

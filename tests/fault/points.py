@@ -65,8 +65,16 @@ class Points:
         self.missed[name] += int(nth) == 1
 
 
-def loop_points(names: Iterable[str], *, spills: bool, pad: bool) -> list[str]:
-    """Return which of all *names* a loop of this kind passes, but for those of `RECOVERY`."""
+def loop_points(
+    names: Iterable[str], passed: Iterable[str], *, spills: bool, pad: bool
+) -> list[str]:
+    """
+    Return which of all *names* a loop of this kind passes, but for those of `RECOVERY`.
+
+    Args:
+        passed: Which of the sinks' points some target passes.
+    """
+    names = [name for name in names if not name.startswith("sink.") or name in passed]
     left_out = (*ELSEWHERE, *RECOVERY, *(() if pad else RARE))
     names = [name for name in names if not name.startswith(left_out)]
     if spills:

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from tests.fixtures.mysqlserver import MysqlServer
     from tests.fixtures.postgres import Postgres
 
+#: Where a load into a database, and the renaming of a file, can be killed.
+IN_LOAD = (
+    *("sink.before_marker", "sink.after_marker", "sink.mid_load"),
+    *("sink.before_commit", "sink.after_commit"),
+)
+IN_RENAME = ("sink.before_rename", "sink.after_rename")
 #: What `Target.landed` counts.
 COUNTS = {
     "events": "select count(*) from events",
@@ -34,10 +40,12 @@ class Target(ABC):
 
     Attributes:
         tables: Which resources of the API it takes.
+        passes: The crash points of its sink.
     """
 
     name: ClassVar[str]
     tables: ClassVar[tuple[str, ...]] = ("events", "state")
+    passes: ClassVar[tuple[str, ...]] = IN_LOAD
 
     def __init__(self, folder: Path, seed: int) -> None:
         """Start what is needed; *folder* is the project's."""
@@ -364,6 +372,7 @@ class ParquetTarget(Target):
 
     name = "parquet"
     tables = ("events",)
+    passes = IN_RENAME
 
     def __init__(self, folder: Path, seed: int) -> None:
         super().__init__(folder, seed)
