@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from api2db.core.errors import ConfigError
-from api2db.sink.target import Bigquery, Folder, Method
+from api2db.sink.target import Bigquery, Folder, Method, Siridb
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +44,9 @@ def make_sink(target: Target, delivery: Delivery, *, base: Path) -> Sink:
     if isinstance(target, Bigquery):
         made: Sink = _load("bigquery", "BigquerySink", "bigquery", delivery)(target, delivery)
         return made
+    if isinstance(target, Siridb):
+        series: Sink = _load("siridb", "SiridbSink", "siridb", delivery)(target, delivery)
+        return series
     if isinstance(target, Method):
         from api2db.sink.method import MethodSink
 

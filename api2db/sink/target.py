@@ -75,6 +75,26 @@ class Bigquery:
     latency: float = LOAD_PACE
 
 
+@dataclass(frozen=True, slots=True)
+class Siridb:
+    """
+    A database of SiriDB, in which each column of a table is a series, or one for each tag.
+
+    Attributes:
+        hosts: Host and port of its servers; the first that answers is taken.
+        tags: Columns whose values are part of a series' name.
+        time: The column that holds the points' time. None takes the batch's own: each row gets
+            an instant of its own, in nanoseconds, if the database has them.
+    """
+
+    hosts: tuple[tuple[str, int], ...]
+    database: str
+    username: str
+    password: str = field(repr=False)
+    tags: tuple[str, ...] = ()
+    time: str | None = None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Method:
     """
@@ -89,4 +109,4 @@ class Method:
     type: str
 
 
-Target = Database | Folder | Bigquery | Method
+Target = Database | Folder | Bigquery | Siridb | Method
