@@ -134,7 +134,9 @@ def make_line(
         clock=clock,
         stop=stop,
         ends=any(replaced),
-        make_poll=partial(poll_class(collector), anew=all(replaced)),
+        # A store without new shards has nothing to say: its target stays as it is.
+        empty_ends=collector.shards is None,
+        make_poll=partial(poll_class(collector), anew=all(replaced) and collector.shards is None),
     )
     return Line(collector, spool, poller, workers, dead, store)
 

@@ -49,7 +49,8 @@ class Poller:
     thread, or in the caller's where the thread was never started.
 
     Args:
-        ends: Whether some stream must learn of the end of each poll, even of one without rows.
+        ends: Whether some stream must learn of the end of each poll.
+        empty_ends: Whether of one without any rows, too.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Poller:
         clock: Clock,
         stop: threading.Event,
         ends: bool = False,
+        empty_ends: bool = True,
         make_poll: Callable[..., Poll] = Poll,
     ) -> None:
         self.name = name
@@ -86,6 +88,7 @@ class Poller:
         self._stop = stop
         self._room = Room(name, spool, held_keys, clock=clock, stop=stop, pulse=self.pulse)
         self._ends = ends
+        self._empty_ends = empty_ends
         under_way = Checkpoint.from_bytes(spool.state).poll
         self._recorded = under_way.id if under_way else ""  # the last poll that has rows in the log
         self._form: Form | None = None
@@ -195,7 +198,8 @@ class Poller:
         """Make one step durable."""
         if step.dead:
             self._bury(step)
-        rows = step.rows if step.rows.num_rows or (self._ends and step.last) else None
+        told = step.last and self._ends and (self._empty_ends or step.poll == self._recorded)
+        rows = step.rows if step.rows.num_rows or told else None
         if rows is None and not self._moves(step):
             return
         crash_point("poller.before_put")

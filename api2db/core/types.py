@@ -49,6 +49,12 @@ _ARROW: dict[str, pa.DataType] = {
 #: Every name that ``columns`` accepts.
 NAMES: tuple[str, ...] = tuple(_ARROW)
 
+
+def _row(*names: str) -> dict[str, str]:
+    """Return what a dialect calls each of `NAMES`."""
+    return dict(zip(NAMES, names, strict=True))
+
+
 _SQL: dict[str, dict[str, str]] = {
     "postgresql": {
         "int": "bigint",
@@ -91,36 +97,18 @@ _SQL: dict[str, dict[str, str]] = {
         "decimal": "DECIMAL({precision},{scale})",
         "json": "JSON",
     },
-    "bigquery": {
-        "int": "INT64",
-        "float": "FLOAT64",
-        "bool": "BOOL",
-        "str": "STRING",
-        "datetime": "TIMESTAMP",
-        "date": "DATE",
-        "decimal": "BIGNUMERIC({precision},{scale})",
-        "json": "JSON",
-    },
-    "oracle": {
-        "int": "NUMBER(19)",
-        "float": "BINARY_DOUBLE",
-        "bool": "NUMBER(1)",
-        "str": "CLOB",
-        "datetime": "TIMESTAMP(6) WITH TIME ZONE",
-        "date": "DATE",
-        "json": "CLOB",
-        "decimal": "NUMBER({precision},{scale})",
-    },
-    "mssql": {
-        "int": "bigint",
-        "float": "float(53)",
-        "bool": "bit",
-        "str": "nvarchar(max)",
-        "datetime": "datetimeoffset(6)",
-        "date": "date",
-        "json": "nvarchar(max)",
-        "decimal": "decimal({precision},{scale})",
-    },
+    "bigquery": _row(
+        *("INT64", "FLOAT64", "BOOL", "STRING", "TIMESTAMP", "DATE"),
+        *("BIGNUMERIC({precision},{scale})", "JSON"),
+    ),
+    "oracle": _row(
+        *("NUMBER(19)", "BINARY_DOUBLE", "NUMBER(1)", "CLOB"),
+        *("TIMESTAMP(6) WITH TIME ZONE", "DATE", "NUMBER({precision},{scale})", "CLOB"),
+    ),
+    "mssql": _row(
+        *("bigint", "float(53)", "bit", "nvarchar(max)"),
+        *("datetimeoffset(6)", "date", "decimal({precision},{scale})", "nvarchar(max)"),
+    ),
 }
 #: Most digits, and most digits behind the point, that a dialect's decimals can have.
 _DECIMAL_LIMIT = {

@@ -72,7 +72,7 @@ def deliver(
 
 def batches_of(declared: Declaration, data: Any) -> list[Batch]:
     """
-    Return the rows of a DataFrame as batches of at most `chunk_size` rows, without duplicates.
+    Return the rows of a DataFrame as batches, without duplicates.
 
     Rows that no column holds become dead letters. Raises as `deliver`.
     """
@@ -85,9 +85,8 @@ def batches_of(declared: Declaration, data: Any) -> list[Batch]:
             letters = DeadLetters(Layout(Path("STORE")).dead_letter(declared.name, "_rows"))
             letters.put(str(at), built.dead, stream=declared.stream_type)
         rows = distinct(built.rows, declared.drop_duplicates)
-        size = declared.chunk_size or max(1, rows.num_rows)
-        for start in range(0, rows.num_rows, size):
-            made.append(Batch(new_id(), len(made) + 1, _timestamps.next(), rows.slice(start, size)))
+        if rows.num_rows:
+            made.append(Batch(new_id(), len(made) + 1, _timestamps.next(), rows))
     return made
 
 
@@ -107,7 +106,7 @@ def _landed(
                 sink.replace(batches)
             else:
                 sink.write(batches)
-            sink.forget([batch.id for batch in batches])
+            _forget(sink, batches)
         except SinkError as exc:
             fields = {"stream": declared.stream_type, "attempt": attempt, "error": str(exc)}
             logger.warning("stream_failed", extra=fields)
@@ -120,3 +119,11 @@ def _landed(
         if attempt <= retries:
             (clock or SystemClock()).wait(threading.Event(), (backoff or Backoff()).delay(attempt))
     return False
+
+
+def _forget(sink: Sink, batches: Sequence[Batch]) -> None:
+    """Remove the markers; what fails here is no reason to write the rows again."""
+    try:
+        sink.forget([batch.id for batch in batches])
+    except SinkError as exc:
+        logger.info("prune_failed", extra={"error": str(exc)})

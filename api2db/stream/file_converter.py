@@ -72,8 +72,9 @@ class FileConverter:
     def remember_dtypes(self, df: DataFrame) -> None:
         """Take the dtypes of *df* for those of the collector, from now on and after a restart."""
         found = {str(name): str(dtype) for name, dtype in df.dtypes.items()}
-        if found != self.dtypes and self.name is not None:
-            cache.remember(self.name, found)
+        name = self.name
+        if found != self.dtypes and name is not None:
+            _attempt("dtypes_not_kept", name, lambda: cache.remember(name, found))
         self.dtypes = found
 
     @staticmethod

@@ -190,6 +190,7 @@ class SpoolQueue(queues.Queue[Any]):
         stream = self._stream()
         if item is not None and stream is not None:
             opened(stream).put(item)
+            stream.learn(item)
 
     def _qsize(self) -> int:
         stream = self._stream()

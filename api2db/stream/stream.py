@@ -125,9 +125,15 @@ class Stream(FileConverter):
             **self._delivery(),
         )
 
+    def learn(self, data: Any) -> None:
+        """Take the dtypes of the collector's first DataFrame for its own; any thread."""
+        if self.dtypes is None and hasattr(data, "dtypes"):
+            self.remember_dtypes(data)
+
     def _deliver(self, data: Any, retries: int = 5, declared: Declaration | None = None) -> bool:
         """Write *data* into the target now; return whether it is there. See `direct.deliver`."""
         done = direct.deliver(declared or self._direct(), data, retries)
+        self.learn(data)
         if done and self._method() is None:
             standalone.again(self)
         return done

@@ -109,14 +109,21 @@ class Stream2Sql(Stream):
     def connect(self) -> bool:
         """Reach the database by `con`, a SQLAlchemy engine; return whether that worked."""
         import sqlalchemy
+        from sqlalchemy.pool import NullPool
 
         try:
-            self.con = self.con or sqlalchemy.create_engine(self.engine_str)
+            if self.con is None:  # it keeps no connection open that nobody uses
+                # PyMySQL takes the letters of a text for Latin-1, servers take them for UTF-8.
+                secret = {"password": self.password.encode()} if self.driver == "pymysql" else {}
+                self.con = sqlalchemy.create_engine(
+                    self.engine_str, poolclass=NullPool, connect_args=secret
+                )
             with self.con.connect():
                 self.connected = True
         except (sqlalchemy.exc.SQLAlchemyError, ImportError) as exc:
             self.connected = False
-            fields = {"target": self.log_str, "error": type(exc).__name__}
+            said = str(getattr(exc, "orig", exc)).partition("\n")[0]
+            fields = {"target": self.log_str, "error": f"{type(exc).__name__}: {said}"}
             logger.warning("connection_failed", extra=fields)
         return self.connected
 

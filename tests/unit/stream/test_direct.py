@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from api2db.core.backoff import Backoff
-from api2db.core.errors import ConfigError
+from api2db.core.errors import ConfigError, SinkUnavailable
+from api2db.sink.sqlite import SqliteSink
+from api2db.sink.target import Database
 from api2db.stream import FileConverter, Stream2Local, Stream2Sql, direct
 from tests.fixtures.fake_clock import FakeClock
 
@@ -64,11 +68,51 @@ def test_duplicates_are_dropped_as_documented() -> None:
     assert pq.read_table("STORE/b/parquet").num_rows == 3
 
 
-def test_chunks() -> None:
-    """`chunk_size` is the most rows of a batch."""
-    stream = Stream2Sql("quakes", "d", "mysql", chunk_size=2, **NOBODY)
-    batches = direct.batches_of(stream.declaration(), pd.DataFrame({"A": range(5)}))
-    assert [batch.rows.num_rows for batch in batches] == [2, 2, 1]
+class Sqlite(Stream2Sql):
+    """A stream of SQL that needs no server."""
+
+    def _target(self) -> Database:
+        return Database("sqlite:///x.db")
+
+
+def rows_of(table: str = "quakes") -> list[Any]:
+    with closing(sqlite3.connect("x.db")) as connection:
+        return connection.execute(f"select * from {table}").fetchall()
+
+
+def test_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`chunk_size` is the most rows of a statement; all are one transaction."""
+    sent: list[int] = []
+
+    class Spied(SqliteSink):
+        def _append(self, columns: Any, targets: Any) -> None:
+            sent.append(len(columns["A"]))
+            super()._append(columns, targets)
+
+    monkeypatch.setattr("api2db.sink.sqlite.SqliteSink", Spied)
+    Sqlite("quakes", "d", "mysql", chunk_size=2, **NOBODY).stream(pd.DataFrame({"A": range(5)}))
+    assert sent == [2, 2, 1]
+    assert rows_of() == [(0,), (1,), (2,), (3,), (4,)]
+
+
+def test_a_failure_behind_the_commit_doubles_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What failed after the insert was taken for a failed insert: 100 rows became 600."""
+
+    def fails(*_: object) -> None:
+        raise SinkUnavailable("the answer was lost")
+
+    monkeypatch.setattr(SqliteSink, "forget", fails)
+    Sqlite("quakes", "d", "mysql", **NOBODY).stream(pd.DataFrame({"A": [1]}))
+    assert rows_of() == [(1,)]
+    assert not Path("STORE/upload_failed").exists()
+
+
+def test_dtypes_come_with_the_data() -> None:
+    """The first DataFrame says what the collector's columns are; the next process knows it."""
+    stream = Stream2Local("quakes")
+    assert stream.dtypes is None
+    stream.stream(pd.DataFrame({"A": [1], "B": [0.5]}))
+    assert stream.dtypes == {"A": "int64", "B": "float64"} == Stream2Local("quakes").dtypes
 
 
 class Full(Backoff):
