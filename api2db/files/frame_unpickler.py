@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from datetime import tzinfo
 from importlib import import_module
 from typing import IO, Any
 from zoneinfo import ZoneInfo
@@ -173,9 +174,14 @@ def _getattr(owner: object, name: str) -> Any:
     return ZoneInfo._unpickle  # type: ignore[attr-defined]
 
 
-def _zone(name: str = "UTC", *_offsets: object) -> ZoneInfo:
-    """Return the time zone that pytz has under *name*: pandas 1 took its zones from there."""
-    return ZoneInfo(name)
+def _zone(name: str = "UTC", *_offsets: object) -> tzinfo:
+    """Return the time zone that pytz has under *name*; pytz's own, where pandas still uses it."""
+    try:
+        pytz: Any = import_module("pytz")
+    except ImportError:
+        return ZoneInfo(str(name))
+    found: tzinfo = pytz.timezone(str(name))
+    return found
 
 
 #: What would do more than DataFrames need: ``ndarray`` takes any memory for pointers.
