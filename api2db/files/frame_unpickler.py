@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pickle
 import re
-from datetime import tzinfo
 from importlib import import_module
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from api2db.core.errors import FileUnreadable
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
 
 #: Simple types of numpy, as pickles name them.
 _DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|c(8|16)|[mM]8|O8?|[SU][0-9]+)")

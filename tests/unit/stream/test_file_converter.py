@@ -296,3 +296,17 @@ def test_dtypes_of_a_collector() -> None:
     assert THREE.astype(FileConverter(name="quakes").dtypes).dtypes["A"] == "Int64"
     Path("CACHE/quakes_dtypes.json").write_text("{")
     assert FileConverter(name="quakes").dtypes is None
+
+
+def test_shards_that_cannot_be_put_away(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    """The rows are returned all the same, and the log says that the files are still there."""
+    three()
+
+    def fails(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("api2db.files.frame_folder.move", fails)
+    df = FileConverter.static_compose_df_from_dir("store/", "parquet", move_shards_path="sharded/")
+    assert len(df) == 3
+    assert len(files("store")) == 3
+    assert "shards_not_put_away" in caplog.messages
