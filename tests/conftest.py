@@ -30,12 +30,14 @@ TARGETS = (
     "mariadb",
     "mysql",
     "bigquery",
+    "bitio",
 )
 #: What only some machines can get; it is in the last line, and no failure.
 _OPTIONAL = frozenset({"mysql", "bigquery"})
 #: Target -> is its server here, and how to get it?
 _SERVERS = {
     "postgresql": (postgres.binaries, "apt-get install postgresql"),
+    "bitio": (postgres.binaries, "apt-get install postgresql"),
     "mariadb": (mariadb.binaries, "apt-get install mariadb-server-core mariadb-client-core"),
     "bigquery": (bigquery.binaries, "sh scripts/setup_servers.sh"),
     "mysql": (mysql.binaries, "sh scripts/setup_servers.sh"),

@@ -22,7 +22,10 @@ LENGTH = 4
 #: Values of headers that are not known to be harmless are secrets from this length on.
 HEADER_LENGTH = 8
 #: Keys of config.yaml that hold secrets, wherever they are.
-_SECRET_KEYS = {"bearer", "client_secret", "password", "refresh_token", "token", "value"}
+_SECRET_KEYS = {
+    *("bearer", "client_secret", "password", "refresh_token", "token", "value"),
+    *("api_key", "account_passkey"),
+}
 #: Headers and parameters whose values are secrets even where they are written out.
 _TELLTALE = re.compile(r"auth|cookie|key|passw|pwd|secret|sig|token", re.IGNORECASE)
 #: Headers that say what is asked for, not who asks.

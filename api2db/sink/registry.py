@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from api2db.core.errors import ConfigError
-from api2db.sink.target import Bigquery, Folder, Method, Siridb
+from api2db.sink.target import Bigquery, Bitio, Database, Folder, Method, Siridb
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +26,13 @@ _SCHEMES = {
     "mssql": ("mssql", "MssqlSink", "mssql"),
 }
 
+#: Kind of target -> module, class, extra that brings the driver.
+_SERVICES: dict[type, tuple[str, str, str]] = {
+    Bigquery: ("bigquery", "BigquerySink", "bigquery"),
+    Bitio: ("bitio", "BitioSink", "bitio"),
+    Siridb: ("siridb", "SiridbSink", "siridb"),
+}
+
 
 def make_sink(target: Target, delivery: Delivery, *, base: Path) -> Sink:
     """
@@ -41,17 +48,14 @@ def make_sink(target: Target, delivery: Delivery, *, base: Path) -> Sink:
         from api2db.sink.local import local_sink
 
         return local_sink(target.path, delivery, target.fmt, target.mode, named=target.named)
-    if isinstance(target, Bigquery):
-        made: Sink = _load("bigquery", "BigquerySink", "bigquery", delivery)(target, delivery)
-        return made
-    if isinstance(target, Siridb):
-        series: Sink = _load("siridb", "SiridbSink", "siridb", delivery)(target, delivery)
-        return series
     if isinstance(target, Method):
         from api2db.sink.method import MethodSink
 
         return MethodSink(target, delivery)
-    return _database(target.url, delivery, base)
+    if isinstance(target, Database):
+        return _database(target.url, delivery, base)
+    sink: Sink = _load(*_SERVICES[type(target)], delivery)(target, delivery)
+    return sink
 
 
 def _database(url: str, delivery: Delivery, base: Path) -> Sink:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import quote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from pandas import DataFrame
@@ -95,6 +95,47 @@ class Siridb:
     time: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Bitio:
+    """
+    A database of bit.io, or of a PostgreSQL with an API like its own.
+
+    Attributes:
+        database: ``owner/name``.
+        base_url: Where the HTTP API begins.
+        host: Of the PostgreSQL, with *port*.
+        ca: Certificates to trust; None takes those of the machine.
+    """
+
+    BASE_URL: ClassVar[str] = "https://api.bit.io/"
+    HOST: ClassVar[str] = "db.bit.io"
+    PORT: ClassVar[int] = 5432
+
+    database: str
+    api_key: str = field(repr=False)
+    base_url: str = BASE_URL
+    host: str = HOST
+    port: int = PORT
+    ca: Path | None = None
+
+    @staticmethod
+    def of(database: str, found: Mapping[str, object], ca: Path | None = None) -> Bitio:
+        """
+        Return the database, with what a file of AUTH/ holds.
+
+        Raises:
+            ValueError: The port is no number.
+        """
+        return Bitio(
+            database,
+            str(found["api_key"]),
+            str(found.get("base_url", Bitio.BASE_URL)),
+            str(found.get("host", Bitio.HOST)),
+            int(str(found.get("port", Bitio.PORT))),
+            ca,
+        )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Method:
     """
@@ -109,4 +150,4 @@ class Method:
     type: str
 
 
-Target = Database | Folder | Bigquery | Siridb | Method
+Target = Database | Folder | Bigquery | Bitio | Siridb | Method

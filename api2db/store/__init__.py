@@ -8,6 +8,7 @@ TYPE_CHECKING = False  # type checkers take it for true; importing it would load
 if TYPE_CHECKING:
     from api2db.store.store import Store
     from api2db.store.store2bigquery import Store2Bigquery
+    from api2db.store.store2bitio import Store2Bitio
     from api2db.store.store2local import Store2Local
     from api2db.store.store2omnisci import Store2Omnisci
     from api2db.store.store2sql import Store2Sql
@@ -16,12 +17,13 @@ if TYPE_CHECKING:
 _MODULES = {
     "Store": "store",
     "Store2Bigquery": "store2bigquery",
+    "Store2Bitio": "store2bitio",
     "Store2Local": "store2local",
     "Store2Omnisci": "store2omnisci",
     "Store2Sql": "store2sql",
 }
 
-__all__ = ["Store", "Store2Bigquery", "Store2Local", "Store2Omnisci", "Store2Sql"]
+__all__ = ["Store", "Store2Bigquery", "Store2Bitio", "Store2Local", "Store2Omnisci", "Store2Sql"]
 
 
 def __getattr__(name: str) -> object:

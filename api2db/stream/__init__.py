@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from api2db.stream.file_converter import FileConverter
     from api2db.stream.stream import Stream
     from api2db.stream.stream2bigquery import Stream2Bigquery
+    from api2db.stream.stream2bitio import Stream2Bitio
     from api2db.stream.stream2local import Stream2Local
     from api2db.stream.stream2omnisci import Stream2Omnisci
     from api2db.stream.stream2sql import Stream2Sql
@@ -18,6 +19,7 @@ _MODULES = {
     "FileConverter": "file_converter",
     "Stream": "stream",
     "Stream2Bigquery": "stream2bigquery",
+    "Stream2Bitio": "stream2bitio",
     "Stream2Local": "stream2local",
     "Stream2Omnisci": "stream2omnisci",
     "Stream2Sql": "stream2sql",
@@ -27,6 +29,7 @@ __all__ = [
     "FileConverter",
     "Stream",
     "Stream2Bigquery",
+    "Stream2Bitio",
     "Stream2Local",
     "Stream2Omnisci",
     "Stream2Sql",

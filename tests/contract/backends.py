@@ -10,7 +10,9 @@ from abc import ABC, abstractmethod
 from contextlib import closing
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
 
 import duckdb
 import psycopg
@@ -22,11 +24,10 @@ from pymysql.cursors import DictCursor
 from api2db.sink.base import Delivery, Sink
 from api2db.sink.duckdb import _CONFIG
 from api2db.sink.registry import make_sink
-from api2db.sink.target import Bigquery, Database, Folder
+from api2db.sink.target import Bigquery, Bitio, Database, Folder
+from tests.fixtures.bitio import KEY, BitioServer
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.fixtures.bigquery import BigqueryServer
     from tests.fixtures.mysqlserver import MysqlServer
     from tests.fixtures.postgres import Postgres
@@ -134,6 +135,28 @@ class PostgresBackend(Backend):
         with self.connect() as connection:
             found = connection.execute("select batch_id from _api2db_batches order by 1")
             return [row["batch_id"] for row in found]
+
+
+class BitioBackend(PostgresBackend):
+    """A database of its own on the session's stand-in for bit.io, read by the same user."""
+
+    name = "bitio"
+
+    def __init__(self, server: BitioServer) -> None:
+        self.server: BitioServer = server
+        self.database = server.create_bitio(f"d{uuid.uuid4().hex[:12]}")
+        name, ca = quote(self.database, safe=""), quote(server.ca, safe="")
+        where = f"127.0.0.1:{server.port}/{name}?sslmode=verify-full&sslrootcert={ca}"
+        self.url = f"postgresql://api_user:{KEY}@{where}"
+
+    def _make(self, delivery: Delivery) -> Sink:
+        """Return a sink that is not open."""
+        return make_sink(self.target(), delivery, base=self.server.folder)
+
+    def target(self, key: str = KEY, database: str = "") -> Bitio:
+        """Return the database, or another, by its key, or by another."""
+        server, name = self.server, database or self.database
+        return Bitio(name, key, server.base_url, "127.0.0.1", server.port, Path(server.ca))
 
 
 class MysqlBackend(Backend):

@@ -11,6 +11,7 @@ from api2db.files.codec import FORMATS
 from tests.contract.backends import (
     Backend,
     BigqueryBackend,
+    BitioBackend,
     DuckdbBackend,
     LocalBackend,
     MysqlBackend,
@@ -19,6 +20,7 @@ from tests.contract.backends import (
 )
 from tests.contract.generic import WIDENING, GenericPostgresBackend, GenericSqliteBackend
 from tests.fixtures.bigquery import BigqueryServer
+from tests.fixtures.bitio import BitioServer
 from tests.fixtures.mariadb import MariaDb
 from tests.fixtures.mysql import MySql
 from tests.fixtures.postgres import Postgres
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from _pytest.mark import ParameterSet
 
 GENERIC = ("generic+postgresql", "generic+sqlite")
-DATABASES = ("postgresql", "mariadb", "mysql", "sqlite", "duckdb", "bigquery", *GENERIC)
+DATABASES = ("postgresql", "mariadb", "mysql", "sqlite", "duckdb", "bigquery", "bitio", *GENERIC)
 FILES = tuple(f"{fmt}-{mode}" for mode in ("shard", "update") for fmt in FORMATS)
 BACKENDS = DATABASES + FILES
 #: MariaDB by another driver than PyMySQL, and the module that this driver is.
@@ -42,6 +44,13 @@ _ran: set[str] = set()
 def postgres() -> Iterator[Postgres]:
     """A server for all tests of the session; its commits need not survive it."""
     with Postgres(durable=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def bitio() -> Iterator[BitioServer]:
+    """As `postgres`."""
+    with BitioServer(durable=False) as server:
         yield server
 
 
@@ -70,6 +79,8 @@ def _backend(name: str, request: pytest.FixtureRequest, folder: Path) -> Backend
     _ran.add(name)
     if name == "postgresql":
         return PostgresBackend(request.getfixturevalue("postgres"))
+    if name == "bitio":
+        return BitioBackend(request.getfixturevalue("bitio"))
     if name in ("mariadb", "mysql"):
         return MysqlBackend(request.getfixturevalue(name))
     if name in DRIVERS:

@@ -64,6 +64,31 @@ class Frontend:
         return message, message[5:].strip(b"\x00 ;").lower().startswith(b"commit")
 
 
+class TlsFrontend(Frontend):
+    """
+    The same for a client of PostgreSQL behind TLS 1.3, where only lengths can be seen.
+
+    Of all that a sink sends, COMMIT alone is a record of its length.
+    """
+
+    #: Message type, length, text and NUL; the type of the record and its tag come to it.
+    _COMMIT = 1 + 4 + len("commit") + 1 + 1 + 16
+
+    def _message(self) -> tuple[bytes, bool] | None:
+        if len(self._buffer) < 5:
+            return None
+        size = struct.unpack("!H", self._buffer[3:5])[0] + 5
+        if len(self._buffer) < size:
+            return None
+        message, self._buffer = self._buffer[:size], self._buffer[size:]
+        return message, message[0] == 23 and size == self._COMMIT + 5
+
+    def _start(self) -> tuple[bytes, bool] | None:
+        request = super()._start()
+        self._started = request is not None  # what follows is TLS
+        return request
+
+
 class MysqlFrontend(Frontend):
     """The same for a client of MariaDB or MySQL, without TLS: all but short queries passes."""
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from abc import ABC, abstractmethod
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import quote
 
 from tests.fault.oracle import gone_back
 from tests.fault.outages import Outages
-from tests.fault.proxy import Frontend, MysqlFrontend, Proxy
-from tests.fixtures import mariadb, mysql, postgres
+from tests.fault.proxy import Frontend, MysqlFrontend, Proxy, TlsFrontend
+from tests.fixtures import bitio, mariadb, mysql, postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -176,6 +178,11 @@ class PostgresTarget(Server):
     def available() -> bool:
         return postgres.binaries() is not None
 
+    @property
+    def dsn(self) -> str:
+        """Return the URL that is not through the proxy."""
+        return self.server.dsn
+
     def start(self) -> Postgres:
         server = postgres.Postgres()
         server.start()
@@ -191,7 +198,7 @@ class PostgresTarget(Server):
 
         counts = dict.fromkeys(COUNTS, 0)
         try:
-            with psycopg.connect(self.server.dsn, connect_timeout=2) as connection:
+            with psycopg.connect(self.dsn, connect_timeout=2) as connection:
                 for table, query in COUNTS.items():
                     try:
                         row = connection.execute(query).fetchone()
@@ -208,7 +215,7 @@ class PostgresTarget(Server):
         from psycopg.sql import SQL, Identifier
 
         with (
-            psycopg.connect(self.server.dsn) as connection,
+            psycopg.connect(self.dsn) as connection,
             connection.cursor(row_factory=dict_row) as cursor,
         ):
             cursor.execute(SQL("select * from {}").format(Identifier(table)))
@@ -219,7 +226,7 @@ class PostgresTarget(Server):
 
         with (
             suppress(psycopg.Error),
-            psycopg.connect(self.server.dsn, connect_timeout=2) as connection,
+            psycopg.connect(self.dsn, connect_timeout=2) as connection,
         ):
             connection.execute("delete from _api2db_batches")
 
@@ -227,7 +234,7 @@ class PostgresTarget(Server):
         """Name every relation and trigger."""
         import psycopg
 
-        with psycopg.connect(self.server.dsn) as connection:
+        with psycopg.connect(self.dsn) as connection:
             tables = connection.execute(
                 "select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace"
                 " where n.nspname = 'public' and c.relkind in ('r', 'v', 'm', 'S', 'f', 'p')"
@@ -243,6 +250,33 @@ class SecondPostgresTarget(PostgresTarget):
     """Another stream of the same type, to a server of its own."""
 
     name = "postgresql2"
+
+
+class BitioTarget(PostgresTarget):
+    """The stand-in for bit.io: PostgreSQL over TLS, which the proxy sees the lengths of."""
+
+    name = "bitio"
+    frontend = TlsFrontend
+
+    def start(self) -> Postgres:
+        server = bitio.BitioServer()
+        server.start()
+        self.database = server.create_bitio("kill")
+        # It is read by its superuser.
+        return server
+
+    def stream(self) -> str:
+        assert isinstance(self.server, bitio.BitioServer)
+        auth = self.folder / "AUTH" / "bitio.json"
+        auth.parent.mkdir(exist_ok=True)
+        auth.touch(mode=0o600)
+        auth.write_text(json.dumps({"api_key": bitio.KEY, "base_url": self.server.base_url}))
+        where = f"host: 127.0.0.1, port: {self.proxy.port}, ca: {self.server.ca}"
+        return f"{{ bitio: {{ database: {self.database}, auth: AUTH/bitio.json, {where} }} }}"
+
+    @property
+    def dsn(self) -> str:
+        return self.server.database(quote(self.database, safe=""))  # type: ignore[union-attr]
 
 
 class MysqlTarget(Server):
@@ -405,6 +439,7 @@ TARGETS: dict[str, type[Target]] = {
     for cls in (
         PostgresTarget,
         SecondPostgresTarget,
+        BitioTarget,
         SqliteTarget,
         ParquetTarget,
         MariaDbTarget,

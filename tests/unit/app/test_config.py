@@ -12,7 +12,7 @@ from api2db.app.config import json_schema, load
 from api2db.core.errors import ConfigError
 from api2db.ingest.auth import OAuth2
 from api2db.ingest.pages import Pages
-from api2db.sink.target import Bigquery, Database, Folder
+from api2db.sink.target import Bigquery, Bitio, Database, Folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -535,6 +535,21 @@ def test_credentials_that_cannot_be_used(tmp_path: Path) -> None:
     ]
 
 
+def test_a_key_of_bitio(tmp_path: Path) -> None:
+    """The file of AUTH/ may say where it is; what config.yaml says stands above it."""
+    file = tmp_path / "AUTH" / "bitio.json"
+    file.parent.mkdir()
+    file.touch(mode=0o600)
+    file.write_text('{"api_key": "v2_s3cret", "host": "a.acme", "port": 6543}')
+    keys = "bitio: { database: me/shop, auth: AUTH/bitio.json, host: b.acme, ca: ca.pem }"
+    config = read(tmp_path, SMALL.replace("url: sqlite:///x.db", keys) % "")
+    api = "https://api.bit.io/"
+    assert config.streams["lite"] == Bitio(
+        "me/shop", "v2_s3cret", api, "b.acme", 6543, tmp_path / "ca.pem"
+    )
+    assert "v2_s3cret" in config.secrets
+
+
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
@@ -597,7 +612,7 @@ def test_neither_nor(tmp_path: Path) -> None:
     text = SMALL.replace("{ local: out }", "{}") % ""
     assert mistakes(tmp_path, text) == [
         "config.yaml:3: streams.files: "
-        "give one of 'url', 'local', 'bigquery', and 'dialect' with 'auth' and 'db'"
+        "give one of 'url', 'local', 'bigquery', 'bitio', and 'dialect' with 'auth' and 'db'"
     ]
     text = SMALL.replace("sqlite:///x.db", "sqlite:///x.db, mode: replace") % ""
     assert mistakes(tmp_path, text) == [
