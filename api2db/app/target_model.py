@@ -75,8 +75,8 @@ class StreamModel(Model):
         for kind in SERVICES:
             service = getattr(self, kind)
             if service is not None:
-                found: Target = service.target(folder)
-                return found
+                target: Target = service.target(folder)
+                return target
         assert self.dialect is not None and self.auth is not None and self.db is not None
         wanted = ("username", "password", "host")
         found = credentials.read(folder / self.auth, wanted, ("port",))
