@@ -47,6 +47,8 @@ soak: $(READY) servers  ## The long tests: KILLS=200 kills within FOR seconds, m
 	@$(PY) -m tests.fault.killloop --targets mariadb,duckdb,csv --kills 10 --outage-spills 8 \
 		--drain 30 --without-order
 	@sh scripts/setup_drivers.sh
+	@if [ -e .cache/bigquery-venv/.ready ]; then \
+		$(PY) -m tests.fault.killloop --targets bigquery --kills 40 $(if $(FOR),--seconds $(FOR)); fi
 	@$(PY) -m pytest -q -m soak --timeout 1000 --show-capture stdout
 
 lint: $(READY)  ## ruff, and the layers

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+import threading
+from base64 import urlsafe_b64decode
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from api2db.core.errors import SinkMisconfigured, SinkRejected, SinkUnavailable
 from api2db.core.types import JSON
@@ -146,3 +158,103 @@ def test_nobody_is_there(backend: BigqueryBackend) -> None:
     with pytest.raises(SinkUnavailable):
         backend.sink()
     assert time.monotonic() - began < 10
+
+
+# -- logging in ----------------------------------------------------------------------------
+
+
+class Tokens:
+    """
+    The token endpoint of a login, on a free loopback port.
+
+    Attributes:
+        refuses: Whether it says that it knows no such account.
+        given: How many tokens it gave to those whose signature is right.
+    """
+
+    def __init__(self, key: Any) -> None:
+        self.refuses = False
+        self.given = 0
+        tokens = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *_: object) -> None:
+                return
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                signed, _, signature = parse_qs(body)["assertion"][0].rpartition(".")
+                raw = urlsafe_b64decode(signature + "=" * (-len(signature) % 4))
+                key.public_key().verify(raw, signed.encode(), PKCS1v15(), SHA256())
+                tokens.given += not tokens.refuses
+                token = {"access_token": "t", "expires_in": 3600, "token_type": "Bearer"}
+                error = {"error": "invalid_grant", "error_description": "account not found"}
+                self.send_response(400 if tokens.refuses else 200)
+                self.send_header("Content-Type", "application/json")
+                self.end_headers()
+                self.wfile.write(json.dumps(error if tokens.refuses else token).encode())
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/token"
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+
+
+@pytest.fixture
+def project(tmp_path: Path, bigquery: BigqueryServer) -> Iterator[tuple[Path, Tokens]]:
+    """A project whose only stream logs in as a service account."""
+    key = generate_private_key(65537, 2048)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    tokens = Tokens(key)
+    account = {"type": "service_account", "project_id": "proj", "private_key": pem}
+    account |= {"client_email": "a@proj.test", "token_uri": tokens.url}
+    auth = tmp_path / "AUTH" / "bq.json"
+    auth.parent.mkdir()
+    auth.touch(0o600)
+    auth.write_text(json.dumps(account))
+    (tmp_path / "config.yaml").write_text(
+        "streams:\n"
+        "  bq:\n"
+        f"    bigquery: {{ project: proj, dataset: {tmp_path.name}, auth: AUTH/bq.json,"
+        f" endpoint: '{bigquery.endpoint}' }}\n"
+        "collectors:\n"
+        "  c: { every: 1, python: 'm:f', to: { bq: {} } }\n"
+    )
+    (tmp_path / "collectors").mkdir()
+    (tmp_path / "collectors" / "m.py").write_text("def f():\n    return [{'id': 1}]\n")
+    yield tmp_path, tokens
+    tokens.server.shutdown()
+    tokens.server.server_close()
+
+
+def check(project: Path) -> tuple[int, str]:
+    """Run `check --connect`."""
+    command = [str(Path(sys.executable).with_name("api2db")), "check", "--connect"]
+    run = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    return run.returncode, run.stdout + run.stderr
+
+
+def test_a_service_account_logs_in(project: tuple[Path, Tokens]) -> None:
+    """Its key signs, the token endpoint believes it, and the target is there."""
+    folder, tokens = project
+    code, said = check(folder)
+    assert (code, tokens.given) == (0, 1), said
+
+
+def test_an_account_that_is_not_known(project: tuple[Path, Tokens]) -> None:
+    """`check` says which file to look at, and shows nothing of the key."""
+    folder, tokens = project
+    tokens.refuses = True
+    code, said = check(folder)
+    assert code == 1
+    assert "is it the whole JSON of a service account that is active?" in said
+    auth = folder / "AUTH" / "bq.json"
+    broken = json.loads(auth.read_text()) | {"private_key": "s3cret-but-no-key"}
+    auth.write_text(json.dumps(broken))
+    code, said = check(folder)
+    assert code == 1
+    assert "not the JSON of a service account" in said
+    assert "s3cret" not in said
+    auth.chmod(0o644)
+    code, said = check(folder)
+    assert code == 2
+    assert "chmod 600" in said

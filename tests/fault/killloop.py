@@ -36,7 +36,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.fault import oracle
-from tests.fault.filetargets import TARGETS, UpdateTarget
+from tests.fault.bigquerytarget import TARGETS
+from tests.fault.filetargets import UpdateTarget
 from tests.fault.paged_api import TOKEN
 from tests.fault.points import AFTER_COMMIT, AFTER_RENAME, RARE, RECOVERY, Points, loop_points
 from tests.fault.targets import Target

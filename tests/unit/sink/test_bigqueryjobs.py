@@ -1,0 +1,147 @@
+"""That a load happens once whatever becomes of its answers; against a stand-in for the REST API."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pytest
+
+from api2db.core.batch import Batch
+from api2db.core.errors import SinkMisconfigured, SinkUnavailable, SinkUnknown
+from api2db.sink.base import Delivery
+from api2db.sink.bigquery import BigquerySink
+from api2db.sink.target import Bigquery
+from tests.fixtures.bigquery_standin import StandIn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+IDS = ("a" * 32, "b" * 32, "c" * 32)
+MARKERS = [f"{id_}/s" for id_ in IDS]
+
+
+@pytest.fixture
+def service() -> Iterator[StandIn]:
+    """A project with a table and the markers' table."""
+    with StandIn() as service:
+        for name, fields in {"t": ["id"], "_api2db_batches": ["batch_id"]}.items():
+            service.tables[name] = {
+                "tableReference": {"projectId": "p", "datasetId": "d", "tableId": name},
+                "schema": {"fields": [{"name": field, "type": "INTEGER"} for field in fields]},
+            }
+        yield service
+
+
+def sink(service: StandIn) -> BigquerySink:
+    """Return an open sink, as a new life of the program has it."""
+    made = BigquerySink(Bigquery("p", "d", endpoint=service.url), Delivery("0" * 32, "c", "s", "t"))
+    made.open()
+    return made
+
+
+def batches(*ids: str) -> list[Batch]:
+    """Return batches of one row each."""
+    rows = pa.record_batch({"id": pa.array([1], pa.int64())})
+    return [Batch(id_, i, i, rows) for i, id_ in enumerate(ids)]
+
+
+@pytest.mark.parametrize("part", ["load", "script"])
+@pytest.mark.parametrize("fault", ["accept", "drop", "refuse", "slow", "fail"])
+def test_an_answer_that_is_lost(service: StandIn, part: str, fault: str) -> None:
+    """The next attempt finds the job, or begins it: the rows take effect once."""
+    service.faults = [(f"_{part}_0$", fault)]
+    made = sink(service)
+    for _ in range(3):
+        try:
+            made.write(batches(*IDS[:2]))
+            break
+        except (SinkUnavailable, SinkUnknown):
+            made.close()
+            made.open()
+    assert service.effects == MARKERS[:2]
+    assert not service.faults
+    assert service.tables.keys() == {"t", "_api2db_batches"}  # no stage is left
+
+
+def test_the_number_of_an_id_is_raised_only_after_an_error(service: StandIn) -> None:
+    """409 says that a job is there: if it ended well it is the one, else the next one begins."""
+    made = sink(service)
+    service.faults = [("_script_0$", "fail"), ("_script_1$", "accept")]
+    for _ in range(2):
+        with pytest.raises((SinkUnavailable, SinkUnknown)):
+            made.write(batches(IDS[0]))
+    made.write(batches(IDS[0]))
+    asked = [id_[-9:] for id_ in service.inserted if "_script_" in id_]
+    assert asked == ["_script_0", "_script_0", "_script_1"]
+    assert service.effects == MARKERS[:1]
+
+
+def test_a_lost_answer_and_another_group_after_a_crash(service: StandIn) -> None:
+    """A script of an earlier life is waited for; its batches are known by their markers."""
+    service.faults = [("_script_0$", "slow")]
+    first = sink(service)
+    first._db._cut.set()  # what `interrupt` does while the script runs
+    with pytest.raises((SinkUnavailable, SinkUnknown)):
+        first.write(batches(IDS[0]))
+    assert service.effects == []
+    landed = sink(service).write(batches(*IDS))
+    assert landed.repeated == {IDS[0]}
+    assert service.effects == MARKERS
+
+
+def test_a_script_that_arrives_late(service: StandIn) -> None:
+    """If the rows were staged by a life that is over, it finds nothing, and does nothing."""
+    service.faults = [("_script_0$", "refuse")]
+    with pytest.raises((SinkUnavailable, SinkUnknown)):
+        sink(service).write(batches(IDS[0]))
+    second = sink(service)
+    assert "Not found" in service.arrive_late()["status"]["errorResult"]["message"]
+    assert service.effects == []
+    second.write(batches(*IDS[:2]))
+    assert service.effects == MARKERS[:2]
+
+
+def test_a_job_that_nobody_knows_yet(service: StandIn) -> None:
+    """409, and yet no such job: the stream tries again later, under the same id."""
+    service.faults = [("_load_0$", "lost")]
+    made = sink(service)
+    with pytest.raises(SinkUnavailable):
+        made.write(batches(IDS[0]))
+    made._stages.clear()  # as after a crash: the stage stays, and is found again
+    with pytest.raises(SinkMisconfigured, match="Not found: Job"):
+        made.write(batches(IDS[0]))
+    made.write(batches(IDS[0]))
+    assert service.effects == MARKERS[:1]
+
+
+def test_a_missing_right(service: StandIn) -> None:
+    """Whatever the account may not do, the error names the roles that it needs."""
+    service.forbidden = "POST jobs"
+    with pytest.raises(SinkMisconfigured, match="BigQuery Job User"):
+        sink(service).landed()
+    service.forbidden = "GET datasets/d"
+    with pytest.raises(SinkMisconfigured, match="BigQuery Data Editor"):
+        sink(service)
+
+
+def test_a_hung_call_is_cut_off(service: StandIn) -> None:
+    """`interrupt`, from another thread, makes a call fail that waits for an answer."""
+    made = sink(service)
+    failed: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            made.landed()
+        except SinkUnavailable as exc:
+            failed.append(exc)
+
+    with service._lock:  # nobody answers
+        asking = threading.Thread(target=ask)
+        asking.start()
+        asking.join(0.2)
+        made.interrupt()
+        asking.join(10)
+    assert not asking.is_alive()
+    assert failed
