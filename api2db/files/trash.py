@@ -39,13 +39,17 @@ class Trash:
         Raises:
             OSError: Some may still be where they were.
         """
-        make_folder(self._folder)
         old, new = f"{folder}/", f"{self._folder}/{folder.name}."
+        try:
+            make_folder(self._folder)
+        except OSError:  # a full disk may have no block for it, and waits for these files to go
+            new = ""
         for name in names:
-            try:
-                os.rename(old + name, new + name)  # noqa: PTH104
-            except FileNotFoundError:
-                continue
+            with suppress(FileNotFoundError):
+                if new:
+                    os.rename(old + name, new + name)  # noqa: PTH104
+                else:
+                    os.unlink(old + name)  # noqa: PTH108
         sync_folder(folder)
         self.sweep()
 

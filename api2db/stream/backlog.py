@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from api2db.core.batch import GROUP, Limit
@@ -48,6 +49,7 @@ class Backlog:
         self._dropped: dict[str, int] = {}  # by batch id, until it has landed
         self._spool = spool
         self._from_spill = False
+        self._unsettled: int | None = None  # newest batch that is both in a shard and in the log
         self._end_spill()
 
     def _end_spill(self) -> None:
@@ -55,13 +57,26 @@ class Backlog:
         newest = self.spilled.newest_seq()
         if newest is None:
             return
+        if newest >= self._spool.next_seq:  # the log is an older copy, or another one
+            logger.warning("spill_newer_than_log", extra={"stream": self.stream, "seq": newest})
+            return
         crash_point("recover.before_ack")
-        try:
-            self._spool.ack(self.stream, newest)
-        except SpoolError as exc:  # the log is an older copy, or another one
-            fields = {"stream": self.stream, "error": str(exc)}
-            logger.warning("spill_newer_than_log", extra=fields)
+        self._unsettled = newest
+        with suppress(SpoolError):  # `read` tries again, and says it
+            self._settle()
         crash_point("recover.after_ack")
+
+    def _settle(self) -> None:
+        """
+        Acknowledge what is in a shard. Nothing is read before: once a shard has landed, its
+        marker may go, and the log must not bring its batch again.
+
+        Raises:
+            SpoolFailed: The disk is full or fails.
+        """
+        if self._unsettled is not None:
+            self._spool.ack(self.stream, self._unsettled)
+            self._unsettled = None
 
     # -- for any thread ------------------------------------------------------------
 
@@ -117,8 +132,9 @@ class Backlog:
             bulk: Read shards in large groups, and the next group in advance.
 
         Raises:
-            SpoolFailed: The disk cannot be read.
+            SpoolFailed: The disk cannot be read, or what was spilled not acknowledged.
         """
+        self._settle()
         batches = self.spilled.read(BULK if bulk else limit, ahead=bulk)
         self._from_spill = bool(batches)
         batches = batches or self._spool.read(self.stream, limit)
@@ -164,6 +180,7 @@ class Backlog:
             SpoolFailed: The disk is full or fails. The log keeps what has no shard.
         """
         moved = 0
+        self._settle()
         while not stop.is_set():
             batches = self._spool.read(self.stream, GROUP)
             if not batches:
@@ -181,6 +198,7 @@ class Backlog:
             finally:
                 if kept is not None:
                     crash_point("spill.before_ack")
-                    self._spool.ack(self.stream, kept.seq)
+                    self._unsettled = kept.seq
+                    self._settle()
                     crash_point("spill.after_ack")
         return moved

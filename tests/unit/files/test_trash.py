@@ -40,3 +40,14 @@ def test_what_cannot_be_moved_is_said(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="File exists"):
         Trash(tmp_path / ".trash").take(tmp_path, ["a"])
     assert (tmp_path / "a").exists()
+
+
+def test_a_disk_without_room_for_the_folder(tmp_path: Path) -> None:
+    """Where the folder cannot be made the files go at once: that makes the room."""
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    for name in ("a", "b", "c"):
+        (shards / name).write_text("x")
+    (tmp_path / "trash").write_text("no folder can be made here")
+    Trash(tmp_path / "trash").take(shards, ["a", "gone", "b"])
+    assert [path.name for path in shards.iterdir()] == ["c"]

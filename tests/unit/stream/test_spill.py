@@ -12,10 +12,17 @@ import pytest
 
 from api2db.core.batch import Batch, Limit
 from api2db.core.clock import SystemClock
-from api2db.core.errors import SinkMisconfigured, SinkUnavailable, SinkUnknown, SpoolFull
+from api2db.core.errors import (
+    SinkMisconfigured,
+    SinkUnavailable,
+    SinkUnknown,
+    SpoolFailed,
+    SpoolFull,
+)
 from api2db.core.ids import Timestamps
 from api2db.files.shard import Origin
 from api2db.spool.spool import Record, Spool
+from api2db.stream import backlog as backlog_module
 from api2db.stream import spill as spill_module
 from api2db.stream.backlog import BULK
 from api2db.stream.progress import State
@@ -337,3 +344,41 @@ def test_idle_state_after_recovery(bench: Bench) -> None:
     bench.until(lambda: bench.worker.progress.state is State.IDLE)
     assert not bench.worker.progress.error
     assert not bench.worker.progress.spilling
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_spill_that_is_not_acknowledged_lands_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restarted: bool
+) -> None:
+    """While the log holds what shards hold, no shard lands: its marker would go too early."""
+    bench = Bench(tmp_path)
+    acknowledge, fails = bench.spool.ack, True
+
+    def ack(stream: str, seq: int) -> None:
+        if fails:
+            raise SpoolFailed("cannot acknowledge")
+        acknowledge(stream, seq)
+
+    monkeypatch.setattr(bench.spool, "ack", ack)
+    monkeypatch.setattr(backlog_module, "BULK", Limit(1, 10, 2**20))
+    for n in range(6):
+        bench.put(n)
+    bench.table.failures = [DOWN] * 2
+    bench.worker = bench.new_worker(attempts=2)
+    bench.worker.start()
+    bench.until(lambda: bool(bench.worker.progress.spill_error))
+    if restarted:
+        bench.worker.stop()
+        assert bench.worker.join(5)
+        bench.worker = bench.new_worker(attempts=2)
+        bench.worker.start()
+    bench.until(lambda: "acknowledge" in bench.worker.progress.error)
+    assert bench.spill.batches == 6
+    assert not bench.table.rows
+    fails = False
+    bench.until(lambda: not bench.worker.backlog.batches)
+    bench.worker.stop()
+    assert bench.worker.join(5)
+    assert bench.table.rows == list(range(6))
+    bench.spool.close()
+    bench.watchdog.close()
