@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import threading
@@ -42,8 +43,10 @@ class Trash:
         old, new = f"{folder}/", f"{self._folder}/{folder.name}."
         try:
             make_folder(self._folder)
-        except OSError:  # a full disk may have no block for it, and waits for these files to go
-            new = ""
+        except OSError as exc:
+            if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            new = ""  # no block is left for a folder: what goes at once makes room
         for name in names:
             with suppress(FileNotFoundError):
                 if new:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 
+from api2db.files import trash as trash_module
 from api2db.files.trash import Trash
 
 
@@ -42,12 +44,16 @@ def test_what_cannot_be_moved_is_said(tmp_path: Path) -> None:
     assert (tmp_path / "a").exists()
 
 
-def test_a_disk_without_room_for_the_folder(tmp_path: Path) -> None:
-    """Where the folder cannot be made the files go at once: that makes the room."""
-    shards = tmp_path / "shards"
-    shards.mkdir()
+def test_a_disk_without_room_for_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a full disk has no block for the folder the files go at once: that makes room."""
+
+    def full(_: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(trash_module, "make_folder", full)
     for name in ("a", "b", "c"):
-        (shards / name).write_text("x")
-    (tmp_path / "trash").write_text("no folder can be made here")
-    Trash(tmp_path / "trash").take(shards, ["a", "gone", "b"])
-    assert [path.name for path in shards.iterdir()] == ["c"]
+        (tmp_path / name).write_text("x")
+    Trash(tmp_path / ".trash").take(tmp_path, ["a", "gone", "b"])
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
