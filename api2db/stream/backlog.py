@@ -68,8 +68,9 @@ class Backlog:
 
     def _settle(self) -> None:
         """
-        Acknowledge what is in a shard. Nothing is read before: once a shard has landed, its
-        marker may go, and the log must not bring its batch again.
+        Acknowledge what is in a shard; nothing is read before.
+
+        Once a shard has landed its marker may go: the log must not bring its batch again.
 
         Raises:
             SpoolFailed: The disk is full or fails.
