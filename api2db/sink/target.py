@@ -136,6 +136,27 @@ class Bitio:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Ikv:
+    """
+    A store of IKV, whose vendor has fixed its primary key.
+
+    Attributes:
+        primary_key: The column whose value names a document.
+        endpoint: ``host:port`` of the gateway, over TLS but on this machine.
+        ca: Certificates to trust, on this machine, too; None takes gRPC's own.
+    """
+
+    ENDPOINT: ClassVar[str] = "gateway.inlined.io:443"
+
+    account_id: str
+    account_passkey: str = field(repr=False)
+    store_name: str
+    primary_key: str
+    endpoint: str = ENDPOINT
+    ca: Path | None = None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Method:
     """
@@ -150,4 +171,4 @@ class Method:
     type: str
 
 
-Target = Database | Folder | Bigquery | Bitio | Siridb | Method
+Target = Database | Folder | Bigquery | Bitio | Ikv | Siridb | Method
