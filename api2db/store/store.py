@@ -119,5 +119,8 @@ class Store(FileConverter):
 
 
 def _land(declared: StoreDeclaration, rows: DataFrame) -> None:
+    if declared.stream.method is not None:
+        declared.stream.method(rows)
+        return
     keys = tuple(str(n) for n in rows.columns if n not in declared.drop_duplicate_exclude)
     direct.deliver(replace(declared.stream, drop_duplicates=keys), rows)
