@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from api2db.app.leftover import leftover, notes
 from api2db.app.line import make_line
 from api2db.app.secret import Redactor
+from api2db.app.writers import unsent_into
 from api2db.core.clock import Clock, SystemClock
 from api2db.core.ids import Timestamps
 from api2db.files.layout import Layout
@@ -68,6 +69,7 @@ class Daemon:
                     stop=self._polling,
                     watchdog=self._watchdog,
                     hide=self.hide,
+                    unsent=lambda folder: unsent_into(config, self.lines.values(), folder),
                 )
             self.leftover = leftover(config, self.layout)
         except BaseException:

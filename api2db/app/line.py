@@ -26,6 +26,7 @@ from api2db.stream.worker import Worker
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
+    from pathlib import Path
 
     from api2db.app.settings import CollectorConfig, Config
     from api2db.core.clock import Clock
@@ -68,9 +69,13 @@ def make_line(
     stop: threading.Event,
     watchdog: Watchdog,
     hide: Callable[[str], str],
+    unsent: Callable[[Path], float],
 ) -> Line:
     """
     Open a collector's spool and make its poller and workers; nothing is started.
+
+    Args:
+        unsent: As `writers.unsent_into`, of a folder; for a store.
 
     Raises:
         SpoolError: The spool cannot be opened.
@@ -115,6 +120,7 @@ def make_line(
             layout.intents(name),
             spool=spool,
             landed=lambda: not any(worker.backlog.batches for worker in workers.values()),
+            unsent=partial(unsent, collector.shards.path),
             clock=clock,
             stop=stop,
         )

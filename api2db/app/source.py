@@ -68,6 +68,7 @@ def make_store(
     *,
     spool: Spool,
     landed: Callable[[], bool],
+    unsent: Callable[[], float],
     clock: Clock,
     stop: threading.Event,
 ) -> Composition:
@@ -78,7 +79,7 @@ def make_store(
 
     return Composition(
         collector.name,
-        Folder(shards.path, shards.fmt, clock),
+        Folder(shards.path, shards.fmt, clock, unsent),
         Intents(intents),
         drop_duplicates=shards.drop_duplicates,
         ignored=shards.ignored,

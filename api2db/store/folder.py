@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from api2db.core.errors import FileUnreadable, FormError
@@ -13,6 +14,7 @@ from api2db.ingest.native import chunks
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Callable
     from pathlib import Path
 
     import pyarrow as pa
@@ -24,6 +26,10 @@ logger = logging.getLogger(__name__)
 #: A file that was changed so many seconds ago or less may still be written to, and is looked at
 #: again after `LOOK` seconds.
 YOUNG, LOOK = 2.0, 0.25
+
+
+#: A batch gets its name no longer before it is put than this, in seconds.
+MARGIN = 1.0
 
 
 class Shard(NamedTuple):
@@ -41,12 +47,24 @@ class Folder:
     Hidden and temporary files are not seen, nor those that change while they are looked at.
     Names are compared as texts, so that names of one length that count come in their order.
 
+    Args:
+        unsent: Returns the time, in epoch seconds, of the oldest batch that a stream of ours may
+            write again after a crash. A file that is named by this time or a later one, in
+            nanoseconds, is left alone: taken now, it could come a second time.
+
     Attributes:
         unreadable: How many files are set aside.
     """
 
-    def __init__(self, path: Path, fmt: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        path: Path,
+        fmt: str,
+        clock: Clock,
+        unsent: Callable[[], float] = lambda: math.inf,
+    ) -> None:
         self.path = path
+        self._unsent = unsent
         self.fmt = fmt
         self._clock = clock
         self.unreadable = sum(1 for _ in path.glob(f"*{codec.UNREADABLE}")) if path.is_dir() else 0
@@ -60,10 +78,12 @@ class Folder:
         """
         found = self._look()
         newest = max((shard.mtime_ns for shard in found), default=0)
-        if abs(self._clock.now() - newest / 1e9) > YOUNG:
-            return sorted(found)
-        self._clock.wait(stop, LOOK)
-        return sorted(found & self._look())
+        if abs(self._clock.now() - newest / 1e9) <= YOUNG:
+            self._clock.wait(stop, LOOK)
+            found &= self._look()
+        # Asked after the look: what is there and sent now is never written again.
+        unsent = self._unsent() - MARGIN
+        return sorted(shard for shard in found if not _named_since(shard, unsent))
 
     def _look(self) -> set[Shard]:
         found = set()
@@ -135,3 +155,9 @@ class Folder:
         """Make what `retire` did durable."""
         if self.path.is_dir():
             sync_folder(self.path)
+
+
+def _named_since(shard: Shard, seconds: float) -> bool:
+    """Return whether a shard's name is a time in nanoseconds, *seconds* or later."""
+    stem = shard.name.partition(".")[0]
+    return stem.isdecimal() and int(stem) / 1e9 >= seconds

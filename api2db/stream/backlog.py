@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -95,6 +96,18 @@ class Backlog:
     def ballast(self) -> Ballast:
         """For what lets batches leave the log, and needs room beside it."""
         return self._spool.ballast
+
+    @property
+    def oldest_at(self) -> float:
+        """
+        Epoch seconds at which the oldest was put; infinite if nothing waits.
+
+        It is its name in seconds. The beginning of time where the disk does not tell.
+        """
+        spilled, depth = self.spilled.oldest_at, self._spool.depth(self.stream)
+        if spilled is not None:
+            return spilled
+        return (depth.oldest_at or 0.0) if depth.batches else math.inf
 
     def wake(self) -> None:
         """Make `wait` return."""
