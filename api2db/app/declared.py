@@ -11,7 +11,7 @@ from api2db.app.settings import CollectorConfig, Config, Destination, FolderConf
 from api2db.core.errors import ConfigError
 from api2db.files.layout import is_name
 from api2db.ingest.function_module import place, summary
-from api2db.sink.target import Folder, Method
+from api2db.sink.target import Bigquery, Folder, Method
 from api2db.stream.naming import names
 
 if TYPE_CHECKING:
@@ -164,6 +164,8 @@ def _target(folder: Path, out: Declaration) -> Target:
         raise ConfigError(f"a stream of type {out.stream_type!r} leads nowhere")
     if isinstance(out.target, Folder):
         return replace(out.target, path=folder / out.target.path)
+    if isinstance(out.target, Bigquery) and out.target.auth is not None:
+        return replace(out.target, auth=folder / out.target.auth)
     return out.target
 
 

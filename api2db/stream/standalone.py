@@ -270,7 +270,7 @@ def again(stream: Stream) -> None:
 
     Never raises: the rows of the call before have landed, and must not be sent again.
     """
-    folder = Path.cwd() / "STORE" / "upload_failed" / stream.name
+    folder = Layout(Path.cwd() / "STORE").spilled(stream.name)
     if not any(folder.glob(f"{stream.stream_type}*/*{SUFFIX}")):
         return
     try:

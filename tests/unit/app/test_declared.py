@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
 from api2db.app.project import load
 from api2db.core.errors import ConfigError
-from api2db.sink.target import Database, Folder, Method
+from api2db.sink.target import Bigquery, Database, Folder, Method
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -151,6 +152,25 @@ def test_other_files_are_left_alone(tmp_path: Path) -> None:
     declare(tmp_path, '[Stream2Local("quakes")]')
     (tmp_path / "collectors" / "broken_function.py").write_text("1 / 0\n")
     assert list(load(tmp_path / "config.yaml", {}).collectors) == ["quakes"]
+
+
+def test_credentials_lie_in_the_project(tmp_path: Path) -> None:
+    """A file that is read at each connection is found wherever the daemon was started."""
+    service = {
+        "type": "service_account",
+        "project_id": "p",
+        "private_key": "-----BEGIN PRIVATE KEY-----",
+        "client_email": "a@b",
+        "token_uri": "https://t/",
+    }
+    (tmp_path / "AUTH").mkdir()
+    (tmp_path / "AUTH/google.json").write_text(json.dumps(service))
+    (tmp_path / "AUTH/google.json").chmod(0o600)
+    arguments = '"quakes", auth_path="AUTH/google.json", pid="p", did="d", tid="t"'
+    declare(tmp_path, f'[Stream2Bigquery({arguments}, location="EU")]')
+    (target,) = load(tmp_path / "config.yaml", {}).streams.values()
+    assert isinstance(target, Bigquery)
+    assert (target.auth, target.location) == (tmp_path / "AUTH/google.json", "EU")
 
 
 def test_a_project_of_2021(tmp_path: Path) -> None:
