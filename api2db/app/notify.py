@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: Seconds for a manager whose queue is full to read on; what it then misses is told in the log.
+PATIENCE = 1.0
+
 #: Longest time between two looks at the threads, in seconds.
 LOOK = 10.0
 
@@ -21,7 +24,7 @@ def notify(state: str, env: Mapping[str, str] = os.environ) -> None:
     """
     Send *state*, lines such as ``READY=1``, to the service manager, if there is one.
 
-    Never raises and never waits: a daemon works as well without a manager that listens.
+    Never raises, and waits `PATIENCE` at most: a daemon works as well without a manager.
     """
     address = env.get("NOTIFY_SOCKET", "")
     if not address:
@@ -30,7 +33,7 @@ def notify(state: str, env: Mapping[str, str] = os.environ) -> None:
         address = f"\0{address[1:]}"
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.setblocking(False)
+            sender.settimeout(PATIENCE)
             sender.sendto(state.encode(), address)
     except OSError as exc:
         logger.warning("notify_failed", extra={"state": state, "error": str(exc)})
