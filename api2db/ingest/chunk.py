@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
+from math import isinf
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -115,7 +116,11 @@ class Chunk:
         kinds: set[type] = set()
         for row in self.values:
             kinds.update(map(type, row.values()))
-        return kinds.isdisjoint((date, Decimal))
+        if not kinds.isdisjoint((date, Decimal)):
+            return False
+        return float not in kinds or not any(
+            type(value) is float and isinf(value) for row in self.values for value in row.values()
+        )
 
     def search(self, path: Path) -> list[Value]:
         """Return for each row the value at *path*, as `since` has it."""

@@ -17,8 +17,8 @@ from api2db.files.dead_letter import DeadLetters
 from api2db.files.layout import Layout
 from api2db.files.shard import Origin
 from api2db.ingest.form import Form
-from api2db.ingest.native import chunks
 from api2db.stream.naming import name_of
+from api2db.stream.rows import rows_of
 from api2db.stream.spill import Spill
 from api2db.stream.spillfolders import alone
 from api2db.stream.target import sink_of
@@ -77,17 +77,13 @@ def batches_of(declared: Declaration, data: Any) -> list[Batch]:
     Rows that no column holds become dead letters. Raises as `deliver`.
     """
     form = Form(rows=None, columns=None)
-    made: list[Batch] = []
-    for chunk in chunks(data):
-        built = form.parse(chunk).build()
-        at = _timestamps.next()
-        if built.dead:
-            letters = DeadLetters(Layout(Path("STORE")).dead_letter(declared.name, "_rows"))
-            letters.put(str(at), built.dead, stream=declared.stream_type)
-        rows = distinct(built.rows, declared.drop_duplicates)
-        if rows.num_rows:
-            made.append(Batch(new_id(), len(made) + 1, _timestamps.next(), rows))
-    return made
+    built = form.parse(rows_of(data)).build()
+    at = _timestamps.next()
+    if built.dead:
+        letters = DeadLetters(Layout(Path("STORE")).dead_letter(declared.name, "_rows"))
+        letters.put(str(at), built.dead, stream=declared.stream_type)
+    rows = distinct(built.rows, declared.drop_duplicates)
+    return [Batch(new_id(), 1, _timestamps.next(), rows)] if rows.num_rows else []
 
 
 def _landed(

@@ -28,13 +28,13 @@ from api2db.files.lock import Lock
 from api2db.files.shard import Origin
 from api2db.ingest.checkpoint import Checkpoint
 from api2db.ingest.form import Form
-from api2db.ingest.native import chunks
 from api2db.spool.spool import Record, Spool
 from api2db.stream.backlog import Backlog
 from api2db.stream.naming import name_of
 from api2db.stream.polls import PollBacklog
 from api2db.stream.progress import State
 from api2db.stream.replace import ReplaceWorker
+from api2db.stream.rows import rows_of
 from api2db.stream.spill import SUFFIX, Spill
 from api2db.stream.spillfolders import alone
 from api2db.stream.target import sink_of
@@ -107,23 +107,22 @@ class Standalone:
 
     def put(self, data: Any) -> None:
         """
-        Make the rows of a DataFrame durable.
+        Make the rows of a DataFrame durable, all of them or none.
 
         Raises:
             FormError: It is no DataFrame.
             SpoolError: The disk refuses; nothing was kept.
         """
         with self._turn:
-            for chunk in chunks(data):
-                before = Checkpoint.from_bytes(self._spool.state)
-                form = Form(rows=None, columns=None, memory=before.form)
-                built = form.parse(chunk).build()
-                poll = new_id()
-                if built.dead:
-                    self._dead_rows.put(poll, built.dead, poll=poll, at=_clock.now())
-                if built.rows.num_rows:
-                    state = replace(before, form=form.memory).to_bytes()
-                    self._spool.put(Record(built.rows, state, poll, last=True, first=True))
+            before = Checkpoint.from_bytes(self._spool.state)
+            form = Form(rows=None, columns=None, memory=before.form)
+            built = form.parse(rows_of(data)).build()
+            poll = new_id()
+            if built.dead:
+                self._dead_rows.put(poll, built.dead, poll=poll, at=_clock.now())
+            if built.rows.num_rows or self.declared.replace:
+                state = replace(before, form=form.memory).to_bytes()
+                self._spool.put(Record(built.rows, state, poll, last=True, first=True))
 
     # -- the worker --------------------------------------------------------------------
 

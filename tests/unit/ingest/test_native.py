@@ -305,3 +305,10 @@ def test_big_integers_are_remembered() -> None:
     form.parse(next(chunks(pa.table({"i": [2**60]})))).build()
     built = form.parse(Chunk([{"i": 0.5}])).build()
     assert pa.types.is_decimal(built.rows.schema.field("i").type)
+
+
+def test_infinity_is_no_null_once_its_column_is_known() -> None:
+    """JSON has no infinity; a row that holds one is not read from its JSON."""
+    form = Form(rows=None, columns=None, memory={"columns": {"x": "float"}})
+    built = form.parse(Chunk([{"x": 1.5}, {"x": float("-inf")}])).build()
+    assert built.rows.column("x").to_pylist() == [1.5, float("-inf")]

@@ -147,3 +147,17 @@ def test_an_override_may_call_what_it_overrides(project: Path) -> None:
     stream.q.put(pd.DataFrame({"n": [1, 2]}))
     standalone.opened(stream).settle()
     assert _landed(project / "STORE/quakes/parquet") == [2, 4]
+
+
+def test_a_dataframe_is_one_record_whatever_its_size(project: Path) -> None:
+    """With `replace` a part of it would take the place of the rest; texts stay texts."""
+    stream = Stream2Local("quakes", path="all.parquet", mode="replace")
+    n = 50_001  # more than a chunk
+    frame = pd.DataFrame({"n": range(n), "at": ["2021-05-01T00:00:00Z"] * n, "x": [1.0] * n})
+    stream.q.put(frame)
+    standalone.opened(stream).settle()
+    back = pd.read_parquet(project / "all.parquet")
+    assert (len(back), back["at"][0], back["x"].dtype.kind) == (n, "2021-05-01T00:00:00Z", "f")
+    stream.q.put(frame[:0])
+    standalone.opened(stream).settle()
+    assert len(pd.read_parquet(project / "all.parquet")) == 0
