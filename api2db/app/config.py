@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from api2db.app import document as yaml_file
+from api2db.app.authfiles import credentials_of, targets_of
 from api2db.app.field import bind
 from api2db.app.interpolation import Interpolation
 from api2db.app.mistakes import at, mistakes, references, without
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     from api2db.app.document import Document
     from api2db.app.target_model import StreamModel
+    from api2db.ingest.auth import Auth, OAuth2
     from api2db.sink.target import Target
 
 #: Folder of Python functions, beside config.yaml.
@@ -75,11 +77,13 @@ def load(path: Path, env: Mapping[str, str], *, beside: bool = False) -> Config:
             model = shape.model_validate(_inherit(value))
         except ValidationError as exc:
             problems += mistakes(exc, value, document, unset)
-    targets = {} if model is None else _targets(model, folder, document, problems)
+    targets = {} if model is None else targets_of(model, folder, document, problems)
+    auth = {} if model is None else credentials_of(model, folder, document, problems)
     if problems or model is None:
         lines = (f"{path}:{line}: {text}" for line, text in sorted(set(problems)))
         raise ConfigError(without("\n".join(lines), interpolation.secrets))
-    return _placed(_settings(model, targets, path, folder, interpolation.secrets), document)
+    settings = _settings(model, targets, auth, path, folder, interpolation.secrets)
+    return _placed(settings, document)
 
 
 def _placed(config: Config, document: Document) -> Config:
@@ -150,24 +154,16 @@ def _merge(shared: dict[str, Any], collector: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _targets(
-    model: RootModel, folder: Path, document: Document, problems: list[tuple[int, str]]
-) -> dict[str, Target]:
-    """Return what each stream leads to; what is wrong with its credentials joins *problems*."""
-    found = {}
-    for name, stream in model.streams.items():
-        try:
-            found[name] = stream.target(folder)
-        except ConfigError as exc:
-            problems.append(at(document, ("streams", name), str(exc)))
-    return found
-
-
 # -- settings ----------------------------------------------------------------------
 
 
 def _settings(
-    model: RootModel, targets: dict[str, Target], path: Path, folder: Path, put_in: set[str]
+    model: RootModel,
+    targets: dict[str, Target],
+    auth: dict[str, Auth | OAuth2],
+    path: Path,
+    folder: Path,
+    put_in: set[str],
 ) -> Config:
     host, port = bind(model.status.bind)
     return Config(
@@ -176,12 +172,12 @@ def _settings(
         store=folder / model.store,
         streams=targets,
         collectors={
-            name: _collector(name, collector, folder, model.streams)
+            name: _collector(name, collector, auth.get(name), folder, model.streams)
             for name, collector in model.collectors.items()
         },
         status=StatusConfig(host, port, model.status.token),
         grace=model.defaults.grace,
-        secrets=secrets_of(model, put_in, targets.values()),
+        secrets=secrets_of(model, put_in, targets.values(), auth.values()),
         stores={name: _store(name, store, folder, model) for name, store in model.stores.items()},
         limits=Limits(model.defaults.attempts, model.defaults.quota, model.defaults.max_age),
     )
@@ -233,7 +229,11 @@ def _attempts(stream: StreamModel, collector: DefaultsModel) -> int | None:
 
 
 def _collector(
-    name: str, model: CollectorModel, folder: Path, streams: Mapping[str, StreamModel]
+    name: str,
+    model: CollectorModel,
+    auth: Auth | OAuth2 | None,
+    folder: Path,
+    streams: Mapping[str, StreamModel],
 ) -> CollectorConfig:
     pages, since = model.pages, model.since
     columns = None
@@ -259,12 +259,12 @@ def _collector(
         to=_destinations(model.to, name, streams, model),
         every=model.every,
         cron=model.cron,
-        auth=model.auth.credential() if model.auth else None,
+        auth=auth,
         rows=model.rows,
         pages=None if pages is None else pages.rule(),
         since=None
         if since is None
-        else SinceConfig(since.field, since.param, since.initial, since.lag),
+        else SinceConfig(since.field, since.param, since.initial, since.lag, since.format or "{}"),
         params=model.params,
         headers={key: _header(value) for key, value in model.headers.items()},
         timeout=model.timeout,

@@ -183,6 +183,8 @@ def _source(
     if isinstance(since, dict) and "field" in since and ("param" in since) != (kind == "get"):
         text = "this key is missing" if kind == "get" else f"does not go with '{kind}'"
         yield at(document, (*place, "since", "param"), text)
+    if isinstance(since, dict) and "format" in since and kind != "get":
+        yield at(document, (*place, "since", "format"), f"does not go with '{kind}'")
 
 
 def _mapping(value: Any) -> dict[str, Any]:

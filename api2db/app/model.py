@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from api2db.app.field import (
     Attempts,
@@ -46,10 +46,22 @@ class SinceModel(Model):
     param: str | None = Field(
         None, description="With 'get': query parameter that sends the greatest value seen."
     )
+    format: str | None = Field(
+        None,
+        description="With 'get': what the parameter says, '{}' in the place of the value;"
+        " default: the value alone.",
+    )
     initial: Scalar | None = Field(None, description="Value of the first request.")
     lag: Duration | None = Field(
         None, description="Reach back: a duration for times, a number for numbers."
     )
+
+    @field_validator("format")
+    @classmethod
+    def _one_place(cls, value: str | None) -> str | None:
+        if value is not None and value.count("{}") != 1:
+            raise ValueError("write '{}' once, in the place of the value: 'updated_on >= {}'")
+        return value
 
 
 class ColumnModel(Model):

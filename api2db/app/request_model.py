@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import (
     BaseModel,
@@ -14,8 +14,13 @@ from pydantic import (
 )
 
 from api2db.app.field import Count, HeaderName, JmesPath, Text, Token, WebUrl, sendable
-from api2db.ingest.auth import Auth, OAuth2
+from api2db.core.errors import ConfigError
+from api2db.files import credentials
+from api2db.ingest.auth import Auth, OAuth2, fault_of_text
 from api2db.ingest.pages import Pages
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Model(BaseModel):
@@ -61,8 +66,14 @@ class OAuth2Model(Model):
     """OAuth 2: client credentials, or a refresh token."""
 
     token_url: WebUrl = Field(description="URL of the token endpoint.")
-    client_id: Text = Field(min_length=1, description="Name of this client.")
+    client_id: Text | None = Field(None, min_length=1, description="Name of this client.")
     client_secret: Text | None = Field(None, description="Its secret; write ${NAME}.")
+    file: str | None = Field(
+        None,
+        min_length=1,
+        description="In place of both: file of AUTH/ with client_id and client_secret, or key and"
+        " secret, and perhaps refresh_token; relative to this file.",
+    )
     scope: Text | None = Field(None, description="Scopes, separated by spaces.")
     refresh_token: Text | None = Field(
         None, description="With it new tokens come by it; else by client credentials."
@@ -70,11 +81,33 @@ class OAuth2Model(Model):
 
     @model_validator(mode="after")
     def _one(self) -> OAuth2Model:
-        if not self.client_secret and not self.refresh_token:
+        if self.file is not None:
+            for key in ("client_id", "client_secret", "refresh_token"):
+                if getattr(self, key) is not None:
+                    raise ValueError(f"give either 'file' or '{key}'")
+        elif self.client_id is None:
+            raise ValueError("give 'client_id', or 'file'")
+        elif not self.client_secret and not self.refresh_token:
             raise ValueError("give 'client_secret', 'refresh_token', or both")
         if "@" in self.token_url.partition("://")[2].partition("/")[0]:
             raise ValueError("write user and password as 'client_id' and 'client_secret'")
         return self
+
+    def client(self, folder: Path) -> OAuth2:
+        """Return it as the source wants it; raises as `AuthModel.credential`."""
+        client_id, secret = self.client_id or "", self.client_secret or ""
+        refresh_token = self.refresh_token or ""
+        if self.file is not None:
+            path = folder / self.file
+            ways = (("client_id", "client_secret"), ("key", "secret"))
+            names = ways["key" in credentials.read_object(path)]
+            found = credentials.read(path, names, ("refresh_token",))
+            for name, value in found.items():
+                if fault := fault_of_text(value):
+                    raise ConfigError(f"{path}: {name}: cannot be sent: {fault}")
+            client_id, secret = (found[name] for name in names)
+            refresh_token = found.get("refresh_token", "")
+        return OAuth2(self.token_url, client_id, secret, self.scope or "", refresh_token)
 
 
 class AuthModel(Model):
@@ -92,8 +125,13 @@ class AuthModel(Model):
             raise ValueError("give exactly one of bearer, basic, api_key, oauth2")
         return self
 
-    def credential(self) -> Auth | OAuth2:
-        """Return it as the source wants it."""
+    def credential(self, folder: Path) -> Auth | OAuth2:
+        """
+        Return it as the source wants it; relative paths begin at *folder*.
+
+        Raises:
+            ConfigError: A file of AUTH/ cannot be used.
+        """
         if self.bearer is not None:
             return Auth("bearer", self.bearer)
         if self.basic is not None:
@@ -101,15 +139,8 @@ class AuthModel(Model):
         if self.api_key is not None:
             kind: Literal["header", "query"] = "header" if self.api_key.header else "query"
             return Auth(kind, self.api_key.value, self.api_key.header or self.api_key.query or "")
-        oauth2 = self.oauth2
-        assert oauth2 is not None
-        return OAuth2(
-            oauth2.token_url,
-            oauth2.client_id,
-            oauth2.client_secret or "",
-            oauth2.scope or "",
-            oauth2.refresh_token or "",
-        )
+        assert self.oauth2 is not None
+        return self.oauth2.client(folder)
 
 
 _WITH = {"param": "cursor", "start": "page", "size": "page", "limit": "offset"}

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from api2db.app.model import RootModel
+    from api2db.ingest.auth import Auth, OAuth2
     from api2db.sink.target import Target
 
 #: Shorter texts would take ordinary words out of the log.
@@ -63,7 +64,10 @@ def _spellings(secret: str) -> Iterator[str]:
 
 
 def secrets_of(
-    model: RootModel, put_in: set[str], targets: Iterable[Target] = ()
+    model: RootModel,
+    put_in: set[str],
+    targets: Iterable[Target] = (),
+    auth: Iterable[Auth | OAuth2] = (),
 ) -> frozenset[str]:
     """
     Return every text of a configuration that must never be shown.
@@ -71,8 +75,9 @@ def secrets_of(
     Args:
         put_in: What references such as ``${NAME}`` stood for.
         targets: With what was read from files of AUTH/.
+        auth: The same, of collectors.
     """
-    found, urls = _split([model.model_dump()])
+    found, urls = _split([model.model_dump(), *map(asdict, auth)])
     found |= put_in | secrets_of_targets(targets)
     for collector in model.collectors.values():
         basic = collector.auth and collector.auth.basic

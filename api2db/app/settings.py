@@ -24,6 +24,7 @@ class SinceConfig:
     param: str | None = None
     initial: str | int | float | None = None
     lag: float | None = None
+    format: str = "{}"
 
 
 @dataclass(frozen=True, slots=True)

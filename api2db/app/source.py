@@ -50,6 +50,7 @@ def make_source(
         auth=collector.auth,
         pages=collector.pages,
         since_param=collector.since.param if collector.since else None,
+        since_format=collector.since.format if collector.since else "{}",
         params=collector.params,
         headers=collector.headers,
         timeout=collector.timeout,

@@ -50,6 +50,7 @@ class HttpSource(Source):
 
     Args:
         since_param: Query parameter that sends the watermark; None sends none.
+        since_format: What it says, with ``{}`` in the place of the watermark.
         timeout: For one try in all, from the name's look-up to the last byte, in seconds.
         max_bytes: Cap on a body after decompression.
         retries: Tries after the first, per page.
@@ -69,6 +70,7 @@ class HttpSource(Source):
         auth: Auth | OAuth2 | None = None,
         pages: Pages | None = None,
         since_param: str | None = None,
+        since_format: str = "{}",
         params: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float = 30.0,
@@ -87,6 +89,7 @@ class HttpSource(Source):
         self._pages = pages
         self.counts = pages is not None and pages.counts
         self._since_param = since_param
+        self._since_format = since_format
         self._params = dict(params or {})
         self._max_bytes = max_bytes
         self._retries = retries
@@ -124,7 +127,8 @@ class HttpSource(Source):
 
     def first(self, since: str | None) -> Request:
         """Return the request of the first page."""
-        return paging.first(self._url, self._params, self._since_param, since, self._pages)
+        said = None if since is None else self._since_format.replace("{}", since)
+        return paging.first(self._url, self._params, self._since_param, said, self._pages)
 
     def follow(self, request: Request, cursor: object, *, since: str | None) -> Request | None:
         """Return the request of the page after *request*, None after the last."""

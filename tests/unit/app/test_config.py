@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -320,6 +321,14 @@ BREAK = "cannot be sent: it has a line break in it; is there one at the end of t
             "auth.oauth2: give 'client_secret', 'refresh_token', or both",
         ),
         (
+            "auth: { oauth2: { token_url: https://h/t } }",
+            "auth.oauth2: give 'client_id', or 'file'",
+        ),
+        (
+            "auth: { oauth2: { token_url: https://h/t, file: AUTH/a.json, client_secret: b } }",
+            "auth.oauth2: give either 'file' or 'client_secret'",
+        ),
+        (
             "auth: { oauth2: { token_url: https://h/t, client_id: a, client_sekret: b } }",
             "auth.oauth2.client_sekret: unknown key, did you mean 'client_secret'?",
         ),
@@ -351,6 +360,10 @@ BREAK = "cannot be sent: it has a line break in it; is there one at the end of t
         ("auth: { bearer: 12 }", "auth.bearer: input should be a valid string"),
         ("schema: strict", "schema: input should be 'evolve', 'freeze' or 'ignore'"),
         ("since: { field: a }", "since.param: this key is missing"),
+        (
+            "since: { field: a, param: q, format: 'a >= 1' }",
+            "since.format: write '{}' once, in the place of the value: 'updated_on >= {}'",
+        ),
         (
             "rows: !!python/name:os.system x",
             "rows: the tag tag:yaml.org,2002:python/name:os.system is not allowed",
@@ -822,6 +835,40 @@ def test_oauth2(tmp_path: Path) -> None:
     assert auth == OAuth2("https://h/t", "me", "", "", "r3fresh")
     assert "r3fresh" in found.secrets
     assert "r3fresh" not in repr(auth)
+
+
+CLIENT = """\
+streams: { db: { url: sqlite:///x.db } }
+defaults: { auth: { oauth2: { token_url: https://h/t, file: AUTH/bb.json } } }
+collectors:
+  c: { every: 1, get: https://h/x, to: { db: {} } }
+"""
+
+
+@pytest.mark.parametrize("names", [("key", "secret"), ("client_id", "client_secret")])
+def test_a_client_in_a_file(tmp_path: Path, names: tuple[str, str]) -> None:
+    """Its two names are those of RFC 6749 or those of Bitbucket; its secret is shown nowhere."""
+    file = tmp_path / "AUTH" / "bb.json"
+    file.parent.mkdir()
+    file.touch(mode=0o600)
+    file.write_text(json.dumps({names[0]: "me", names[1]: "hunter2", "note": "x"}))
+    config = read(tmp_path, CLIENT)
+    assert config.collectors["c"].auth == OAuth2("https://h/t", "me", "hunter2")
+    assert config.secrets == {"hunter2"}
+    file.write_text(json.dumps({names[0]: "me", names[1]: ""}))
+    assert mistakes(tmp_path, CLIENT) == [
+        f"config.yaml:2: defaults.auth: AUTH/bb.json: the key {names[1]!r} is empty; fill it in"
+    ]
+    file.write_text(json.dumps({names[0]: "me", names[1]: "\ud800"}))
+    assert "cannot be sent: it is not text" in mistakes(tmp_path, CLIENT)[0]
+
+
+def test_a_client_whose_file_is_missing(tmp_path: Path) -> None:
+    """What is wrong with the file stands at the line that names it."""
+    assert mistakes(tmp_path, CLIENT) == [
+        "config.yaml:2: defaults.auth: AUTH/bb.json: there is no such file; "
+        "copy its template from AUTH/, and fill it in"
+    ]
 
 
 def test_timeout_of_a_stream(tmp_path: Path) -> None:

@@ -109,6 +109,22 @@ def test_params_headers_and_since_are_sent(api: ApiServer, clock: FakeClock) -> 
     assert seen.headers["accept"] == "application/json"
 
 
+def test_a_filter_around_the_watermark(api: ApiServer, clock: FakeClock) -> None:
+    """An API with a query language gets the value in its place, and nothing in the first poll."""
+    http = source(
+        api.on("/rows", Reply([])),
+        clock,
+        params={"q": "x = 1"},
+        since_param="q",
+        since_format='updated_on >= "{}"',
+    )
+    assert fetch(http, http.first(None)) == fetch(http, http.first("2026-01-01T00:00:00+00:00"))
+    assert [seen.params for seen in api.seen] == [
+        (("q", "x = 1"),),
+        (("q", 'updated_on >= "2026-01-01T00:00:00+00:00"'),),
+    ]
+
+
 @pytest.mark.parametrize("auth", AUTHS, ids=lambda auth: auth.kind)
 def test_credentials_are_sent_with_every_page(api: ApiServer, clock: FakeClock, auth: Auth) -> None:
     """A followed link has them too, once; the stored request does not."""
