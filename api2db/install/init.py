@@ -65,7 +65,7 @@ def _files(source: Traversable, target: Path) -> Iterator[tuple[Path, bytes]]:
 def _write(path: Path, content: bytes) -> bool:
     """Write a file unless it is there, with its folder; return whether it was written."""
     secret = path.parent.name == _OWNER_ONLY
-    path.parent.mkdir(mode=0o700 if secret else 0o755, exist_ok=True)
+    path.parent.mkdir(mode=0o700 if secret else 0o755, parents=True, exist_ok=True)
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if secret else 0o644)
     except FileExistsError:
