@@ -13,6 +13,7 @@ both, every other round in the opposite order; a ratio is the median of the roun
 from __future__ import annotations
 
 import argparse
+import io
 import itertools
 import json
 import os
@@ -32,12 +33,14 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
+from google.cloud.bigquery import LoadJobConfig, QueryJobConfig
 
 from api2db.core.batch import Batch
 from api2db.sink.base import Delivery
+from api2db.sink.bigquerywrite import Writer, _requests
 from api2db.sink.registry import make_sink
-from api2db.sink.target import Bitio, Database, Folder
-from tests.fixtures import bitio, mariadb, mysql
+from api2db.sink.target import Bigquery, Bitio, Database, Folder
+from tests.fixtures import bigquery, bitio, mariadb, mysql
 from tests.fixtures.postgres import Postgres
 
 if TYPE_CHECKING:
@@ -62,6 +65,8 @@ class Target(ABC):
 
     name: ClassVar[str]
     upserts: ClassVar[bool] = True
+    #: Pages of one transaction.
+    pages: ClassVar[int] = PAGES
     #: The least share of the driver's own speed.
     goal: ClassVar[float] = 0.7
 
@@ -286,6 +291,83 @@ class BitIo(Postgresql):
         return Bitio(self._database, bitio.KEY, server.base_url, "127.0.0.1", server.port, ca)
 
 
+class BigqueryTarget(Target):
+    """
+    A load job of a prepared Parquet file, straight into the table; the emulator.
+
+    Ours writes each row twice, staged and moved, or it could not be exactly once.
+    """
+
+    name = "bigquery"
+    goal = 0.2
+    pages = 96  # the worker takes more at a time: a job has its price
+    latency: ClassVar[float] = 60.0
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        super().__init__(folder, stack)
+        self._server = stack.enter_context(bigquery.BigqueryServer())
+        self._client = stack.enter_context(closing(self._server.client()))
+        self._client.create_dataset("bench")
+        self._prepared: list[Any] = []
+
+    def url(self) -> str:
+        """Return nothing: it is no database."""
+        return ""
+
+    def target(self) -> Leads:
+        """Return the dataset."""
+        server, write = self._server, self._server.write_endpoint
+        return Bigquery(server.project, "bench", "US", None, server.endpoint, write, self.latency)
+
+    def execute(self, statement: str) -> list[Any]:
+        """Run a statement."""
+        config = QueryJobConfig(default_dataset=f"{self._server.project}.bench")
+        job = self._client.query(statement, config, retry=None, job_retry=None)
+        return [tuple(row) for row in job.result(retry=None, job_retry=None)]
+
+    def prepare(self, transactions: Sequence[pa.Table]) -> None:
+        """Write Parquet."""
+        for table in transactions:
+            file = io.BytesIO()
+            pq.write_table(table, file, compression="snappy", store_schema=False)
+            self._prepared.append(file.getvalue())
+
+    def fastest(self, i: int) -> None:
+        """Load a file."""
+        config = LoadJobConfig(source_format="PARQUET", write_disposition="WRITE_APPEND")
+        table = f"{self._server.project}.bench.own"
+        file = io.BytesIO(self._prepared[i])
+        self._client.load_table_from_file(file, table, job_config=config).result()
+
+
+class BigqueryWriteTarget(BigqueryTarget):
+    """Requests of prepared Arrow data to the default stream of the Storage Write API."""
+
+    name = "bigquerywrite"
+    goal = 0.6
+    latency = 1.0
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        super().__init__(folder, stack)
+        self._writer = Writer(self.target(), None)  # type: ignore[arg-type]
+        stack.callback(self._writer.close)
+
+    def prepare(self, transactions: Sequence[pa.Table]) -> None:
+        """Make requests."""
+        table = f"projects/{self._server.project}/datasets/bench/tables/own"
+        for rows in transactions:
+            made = list(_requests(f"{table}/streams/_default", rows))
+            for request in made:
+                del request.offset  # that stream has none
+            self._prepared.append(made)
+
+    def fastest(self, i: int) -> None:
+        """Send them."""
+        for answer in self._writer._client.append_rows(iter(self._prepared[i]), timeout=60):
+            if answer.error.code:
+                raise SystemExit(answer.error.message)
+
+
 class Parquet(Target):
     """pyarrow writes a file for each page, and it is synced."""
 
@@ -332,6 +414,7 @@ class Parquet(Target):
 TARGETS: dict[str, type[Target]] = {
     cls.name: cls for cls in (Postgresql, Mariadb, Mysql, Duckdb, Sqlite, Parquet, BitIo)
 }
+TARGETS |= {cls.name: cls for cls in (BigqueryTarget, BigqueryWriteTarget)}
 
 
 def pages(count: int) -> list[pa.RecordBatch]:
@@ -366,7 +449,8 @@ def batches(rows: Sequence[pa.RecordBatch]) -> list[Batch]:
 def measure(target: Target, rounds: int, count: int, *, upsert: bool) -> dict[str, Any]:
     """Time both ways; return rows a second, and the ratio."""
     given = pages(count)
-    transactions = [given[i : i + PAGES] for i in range(0, count, PAGES)]
+    step = target.pages
+    transactions = [given[i : i + step] for i in range(0, count, step)]
     target.prepare([pa.Table.from_batches(some) for some in transactions])
     sink = target.sink("ours", ("id",) if upsert else ())
     n = sum(page.num_rows for page in given)

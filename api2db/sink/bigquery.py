@@ -190,7 +190,13 @@ class BigquerySink(BigqueryTable):
         steps = [*self._moves, script.marking(self._ledger, self.delivery, self._new)]
         steps += [self._removal()] if self._gone else []
         rows = {script.path(f"{self._dataset}.{stage.name}"): stage.rows for stage in self._stages}
-        return script.transaction(self._ledger, self._new, rows, steps)
+        made = script.transaction(self._ledger, self._new, rows, steps)
+        if len(made) > script.LONGEST:
+            raise SinkMisconfigured(
+                f"{len(self._new)} pages are too many for one transaction of BigQuery",
+                hint="ask the API for larger pages",
+            )
+        return made
 
     def _removal(self) -> str:
         return script.removal(self._ledger, self.delivery.spool, self._gone)

@@ -27,6 +27,7 @@ _kernel: Any = pc
 NAME_LIMIT = 300
 #: What a name may hold: BigQuery allows more, but not every part of it.
 _NAME = re.compile(r"[^\W\d][\w -]*")
+_TABLE = re.compile(r"\w[\w -]*")
 _FORBIDDEN = re.compile(
     r"(_table_|_file_|_partition|_row_timestamp|__root__|_colidentifier|_change_).*", re.IGNORECASE
 )
@@ -66,10 +67,11 @@ def literal(text: str) -> str:
     return "'" + escaped.replace("\n", "\\n").replace("\r", "\\r") + "'"
 
 
-def is_name(name: str) -> bool:
-    """Return whether *name* can be that of a column or a table."""
+def is_name(name: str, *, table: bool = False) -> bool:
+    """Return whether *name* can be that of a column, or of a *table*."""
     fits = len(name) <= NAME_LIMIT and name == name.rstrip()
-    return bool(fits and _NAME.fullmatch(name) and not _FORBIDDEN.fullmatch(name))
+    pattern = _TABLE if table else _NAME
+    return bool(fits and pattern.fullmatch(name) and not _FORBIDDEN.fullmatch(name))
 
 
 def column(name: str) -> str:

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 TIMEOUT = 60.0
 #: Arguments of every request: the library would try for ten minutes.
 _ONCE: Any = {"retry": None, "timeout": TIMEOUT}
-#: Seconds between two looks at a job, at first and at most.
-_LOOK, _LONGEST_LOOK = 0.05, 1.0
+#: Least and most seconds between two looks at a job; in between a tenth of what it took so far.
+_LOOK, _LONGEST_LOOK = 0.02, 1.0
 _SCOPES = ("https://www.googleapis.com/auth/bigquery",)
 
 
@@ -92,9 +92,10 @@ class Jobs:
         rows = job.result(**_ONCE, job_retry=None)
         return [tuple(row) for row in rows]
 
-    def load(self, data: bytes, table: str, id_: str, *, anew: bool) -> None:
+    def load(self, data: bytes, table: bigquery.Table, id_: str, *, anew: bool) -> None:
         """Fill *table* with the Parquet file *data*, in place of all that it holds; see `once`."""
         config = bigquery.LoadJobConfig(
+            schema=table.schema,  # else that of the file would take its place
             source_format="PARQUET",
             write_disposition="WRITE_TRUNCATE",
             create_disposition="CREATE_NEVER",
@@ -102,7 +103,12 @@ class Jobs:
 
         def begin(name: str) -> LoadJob:
             return self.client.load_table_from_file(
-                BytesIO(data), table, job_id=name, job_config=config, num_retries=0, timeout=TIMEOUT
+                BytesIO(data),
+                table.reference,
+                job_id=name,
+                job_config=config,
+                num_retries=0,
+                timeout=TIMEOUT,
             )
 
         _raise(self.once(id_, begin, anew=anew))
@@ -141,11 +147,12 @@ class Jobs:
         return job  # type: ignore[no-any-return]
 
     def _wait(self, job: Job) -> Job:
-        look = _LOOK
+        waited = 0.0
         while job.state != "DONE" and not job.done(**_ONCE):
+            look = min(max(_LOOK, waited / 10), _LONGEST_LOOK)
             if self._cut.wait(look):
                 raise SinkUnavailable(f"BigQuery: the job {job.job_id} took too long")
-            look = min(2 * look, _LONGEST_LOOK)
+            waited += look
         return job
 
     # -- tables ----------------------------------------------------------------------
@@ -159,7 +166,7 @@ class Jobs:
 
     def tables(self, dataset: str) -> list[str]:
         """Return the names of a dataset's tables."""
-        found = self.client.list_tables(dataset, **_ONCE)
+        found = self.client.list_tables(dataset, page_size=1000, **_ONCE)
         return [table.table_id for table in found]
 
     def create(self, table: bigquery.Table) -> bool:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from api2db.sink.base import Delivery
     from api2db.sink.table import Target
 
+#: Most characters of a script.
+LONGEST = 10**6
 #: What a transaction fails with that must be planned anew.
 STALE = "api2db: the load is out of date"
 

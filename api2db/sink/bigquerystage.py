@@ -68,23 +68,22 @@ def stage(
     if jobs.writer is not None:
         # A table that is made anew under an old name may not be seen as the new one.
         made = Stage(name_of(delivery, markers, uuid.uuid4().bytes), table.num_rows)
-        _create(jobs, dataset, made, schema)
+        jobs.create(_table(dataset, made, schema))
         jobs.writer.fill(f"{dataset}.{made.name}", table)
         return made
     file = BytesIO()
     pq.write_table(table, file, compression="snappy", store_schema=False)
     data = file.getvalue()
     made = Stage(name_of(delivery, markers, data), table.num_rows)
-    anew = _create(jobs, dataset, made, schema)
-    jobs.load(data, f"{dataset}.{made.name}", f"{made.name}_load", anew=anew)
+    place = _table(dataset, made, schema)
+    jobs.load(data, place, f"{made.name}_load", anew=jobs.create(place))
     return made
 
 
-def _create(jobs: Jobs, dataset: str, made: Stage, schema: Sequence[bigquery.SchemaField]) -> bool:
-    """Make the table of a stage; return whether it was not there."""
+def _table(dataset: str, made: Stage, schema: Sequence[bigquery.SchemaField]) -> bigquery.Table:
     table = bigquery.Table(f"{dataset}.{made.name}", schema=schema)
     table.expires = datetime.now(UTC) + _LIFE
-    return jobs.create(table)
+    return table
 
 
 def _digest(*parts: bytes) -> str:

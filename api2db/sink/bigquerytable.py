@@ -20,6 +20,7 @@ from api2db.sink.table import Stale, Target
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
+    from api2db.core.batch import Batch
     from api2db.sink.base import Delivery
     from api2db.sink.bigqueryjobs import Jobs
     from api2db.sink.target import Bigquery
@@ -53,10 +54,10 @@ class BigqueryTable(SqlSink):
     def _table_parts(self, table: str) -> list[str]:
         parts = super()._table_parts(table)
         for part in parts:
-            if not bq.is_name(part):
+            if not bq.is_name(part, table=True):
                 raise ConfigError(
                     f"streams.{self.delivery.stream}: {part!r} cannot be the name of a table",
-                    hint="a name has letters, digits, _, - and spaces, and begins with a letter",
+                    hint="a name has letters, digits, _, - and spaces, 300 at most",
                 )
         return parts
 
@@ -74,9 +75,23 @@ class BigqueryTable(SqlSink):
         keys = [key for key in self.delivery.upsert if key in columns]
         return [key for key in keys if self._type(key, columns[key]) != "FLOAT64"][:4]
 
+    def _evolve(
+        self,
+        columns: Mapping[str, pa.DataType],
+        idents: Mapping[str, str],
+        known: Mapping[str, str],
+        batches: Iterable[Batch],
+    ) -> bool:
+        # All new columns at once: a table takes five changes in ten seconds.
+        new = {name: type_ for name, type_ in columns.items() if idents[name] not in known}
+        if new:
+            made = ", ".join(self._add_column(idents[name], new[name]) for name in new)
+            self._execute_ddl(f"alter table {self.table} {made}")
+        old = {name: type_ for name, type_ in columns.items() if name not in new}
+        return super()._evolve(old, idents, known, batches) or bool(new)
+
     def _add_column(self, ident: str, type_: pa.DataType) -> str:
-        what = f"{bq.quote(ident)} {self._natural(type_)}"
-        return f"alter table {self.table} add column if not exists {what}"
+        return f"add column if not exists {bq.quote(ident)} {self._natural(type_)}"
 
     def _idents(self, columns: Iterable[str], known: Collection[str]) -> dict[str, str]:
         names = {name: bq.column(name) for name in columns}
