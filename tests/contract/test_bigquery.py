@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -54,6 +55,37 @@ def test_both_ways_land_once(backend: BigqueryBackend) -> None:
     assert sorted((r["id"], r["v"]) for r in backend.rows("u")) == [(1, "a"), (2, "c")]
     assert ids(backend, "r") == [1, 2, 2]
     assert tables(backend) == {"t", "u", "r", "_api2db_batches"}
+
+
+def test_a_marker_that_comes_at_the_last_moment(backend: BigqueryBackend) -> None:
+    """The script itself looks for markers, too: one that came after ours were looked up counts."""
+    one = batch([{"id": 1}])
+    sink: Any = backend.sink()
+    backend.sink().write([one])
+    look, looks = sink._column, itertools.count()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sink, "_column", lambda query: look(query) if next(looks) else [])
+        assert sink.write([one]).repeated == {one.id}
+    assert ids(backend) == [1]
+    assert tables(backend) == {"t", "_api2db_batches"}
+
+
+def test_rows_that_are_missing_from_a_stage(backend: BigqueryBackend) -> None:
+    """A stage that is not whole is not moved."""
+    sink: Any = backend.sink()
+    sink.write([batch([{"id": 0}])])
+    commit = sink._commit
+
+    def robbed() -> None:
+        if sink._stages:
+            backend.execute(f"delete from {sink._stages[0].name} where true")
+        commit()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sink, "_commit", robbed)
+        with pytest.raises(SinkMisconfigured, match="changes again and again"):
+            sink.write([batch([{"id": 1}])])
+    assert ids(backend) == [0]
 
 
 def test_many_requests(backend: BigqueryBackend, monkeypatch: pytest.MonkeyPatch) -> None:
