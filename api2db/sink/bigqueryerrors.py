@@ -93,6 +93,7 @@ _HINTS = {
     "billingNotEnabled": "switch billing on for the project",
     "notFound": "check 'project', 'dataset' and 'location'",
 }
+_NO_WAY = "check the network, the proxy and 'endpoint'"
 _NO_LOGIN = "check the file of 'auth': is it the whole JSON of a service account that is active?"
 
 
@@ -135,7 +136,9 @@ def _hint(exc: Exception) -> str | None:
     if isinstance(exc, api.Forbidden):
         return _HINTS["accessDenied"]
     if isinstance(exc, api.Unauthorized | auth.GoogleAuthError):
-        return _NO_LOGIN if not isinstance(exc, auth.TransportError) else None
+        return _NO_WAY if isinstance(exc, auth.TransportError) else _NO_LOGIN
+    if isinstance(exc, requests.ConnectionError):
+        return _NO_WAY
     return _HINTS["notFound"] if isinstance(exc, api.NotFound) else None
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from base64 import urlsafe_b64decode
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -187,7 +188,7 @@ def test_nobody_is_there(backend: BigqueryBackend) -> None:
 
     backend.server = Nowhere()  # type: ignore[assignment]
     began = time.monotonic()
-    with pytest.raises(SinkUnavailable):
+    with pytest.raises(SinkUnavailable, match="check the network"):
         backend.sink()
     assert time.monotonic() - began < 10
 
@@ -290,3 +291,22 @@ def test_an_account_that_is_not_known(project: tuple[Path, Tokens]) -> None:
     code, said = check(folder)
     assert code == 2
     assert "chmod 600" in said
+
+
+def test_a_declared_stream_lands(
+    project: tuple[Path, Tokens], bigquery: BigqueryServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`Stream2Bigquery`, as it was documented, writes through this sink."""
+    from pandas import DataFrame
+
+    from api2db.stream import Stream2Bigquery
+
+    folder, tokens = project
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", bigquery.endpoint)
+    stream = Stream2Bigquery("quakes", "AUTH/bq.json", "proj", "declared", "quakes")
+    stream.stream(DataFrame({"id": [1, 2], "mag": [0.5, None]}))
+    with closing(bigquery.client()) as client:
+        found = client.query("select id, mag from declared.quakes order by id").result()
+        assert [tuple(row) for row in found] == [(1, 0.5), (2, None)]
+    assert tokens.given
