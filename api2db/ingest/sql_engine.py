@@ -77,7 +77,9 @@ def make_engine(url: str, folder: Path, *, timeout: float) -> Engine:
         )
     except (ModuleNotFoundError, NoSuchModuleError) as exc:
         _, extra = _DRIVERS.get(backend, ("", ""))
-        hint = f"pip install 'api2db[{extra}]>=2'" if extra else "install its driver"
+        hint = f"install the package with the SQLAlchemy dialect {backend!r} beside api2db"
+        if extra:
+            hint = f"pip install 'api2db[{extra}]>=2'"
         raise ConfigError(f"sql: no driver for {parsed.drivername}: {exc}", hint=hint) from exc
     except (ArgumentError, TypeError) as exc:
         raise ConfigError(f"sql: {_line(exc)}", hint="check the URL") from exc

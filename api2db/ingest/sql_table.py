@@ -75,7 +75,8 @@ def reflect_table(
     Return a table or view, as the database describes it.
 
     Raises:
-        FormError: It is not there, or a column is not, or it has no key.
+        FormError: It is not there, or a column is not, or it has no key, or the dialect knows
+            no way to describe it.
     """
     schema, _, plain = name.rpartition(".")
     try:
@@ -84,6 +85,10 @@ def reflect_table(
         there = ", ".join(sorted(inspect(connection).get_table_names(schema or None))[:20])
         hint = f"there are: {there}" if there else "check 'table'"
         raise FormError(f"there is no table {name!r}", hint=hint) from exc
+    except NotImplementedError as exc:
+        dialect = connection.dialect.name
+        hint = "give 'query' and 'key' in place of 'table'"
+        raise FormError(f"the dialect {dialect!r} cannot describe tables", hint=hint) from exc
     names = list(key) or [column.name for column in table.primary_key]
     if not names:
         hint = "give 'key': columns that together are unique and never NULL"

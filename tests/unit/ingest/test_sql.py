@@ -5,17 +5,20 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.dialects import registry
 
 from api2db.core.errors import ConfigError, FormError, SourceError, SourceUnavailable
 from api2db.ingest.chunk import Chunk
 from api2db.ingest.source import Request
 from api2db.ingest.sql import SqlSource
+from tests.fixtures.bitbucket_dialect import BitbucketDialect
 from tests.fixtures.fake_clock import FakeClock
 
 
@@ -199,3 +202,29 @@ def test_a_url_that_cannot_be_used(tmp_path: Path, url: str, said: str) -> None:
         source(tmp_path, url=url)
     assert said in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+class Undescribed(BitbucketDialect):
+    """A dialect that reads, and can describe nothing."""
+
+    supports_statement_cache = True
+
+    def get_columns(self, *_: Any, **__: Any) -> Any:
+        raise NotImplementedError
+
+
+def test_a_dialect_that_cannot_describe_tables(tmp_path: Path) -> None:
+    """Any registered dialect is taken; what it lacks is said, and a query does without it."""
+    registry.register("undescribed", __name__, "Undescribed")
+    with closing(sqlite3.connect(tmp_path / "acme.db")) as db, db:
+        db.execute("create table Issues (id integer primary key, [Order] text)")
+        db.executemany("insert into Issues values (?, 'x')", [(i,) for i in range(20)])
+    url = "undescribed:///?Workspace=acme&Schema=Information&InitiateOAuth=GETANDREFRESH"
+    url = f"{url}&OAuthSettingsLocation={tmp_path}"
+    with pytest.raises(FormError, match="'bitbucket' cannot describe tables") as caught:
+        ids(source(tmp_path, url=url, table="Issues", cursor=None))
+    assert caught.value.hint == "give 'query' and 'key' in place of 'table'"
+    api = source(
+        tmp_path, url=url, table=None, query="select * from Issues", key=["id"], cursor=None
+    )
+    assert ids(api) == list(range(20))
