@@ -78,6 +78,7 @@ lock: $(READY)  ## Make requirements/*.txt anew from pyproject.toml; UPGRADE=1 t
 	@$(COMPILE) $(PACKAGE) --group dev -o requirements/dev.txt
 	@$(COMPILE) $(PACKAGE) --constraint requirements/dev.txt -o requirements/run.txt
 	@$(COMPILE) --constraint requirements/dev.txt --group drivers -o requirements/drivers.txt
+	@$(COMPILE) --constraint requirements/dev.txt --group siridb -o requirements/siridb.txt
 	@$(COMPILE) --constraint requirements/dev.txt --group build -o requirements/build.txt
 	@$(COMPILE) --constraint requirements/dev.txt --group bench -o requirements/bench.txt
 	@$(COMPILE) requirements/original.in -o requirements/original.txt

@@ -42,4 +42,5 @@ has /usr/sbin/mariadbd "$(command -v mariadbd)" ||
     install MariaDB mariadb-server-core mariadb-client-core
 sh scripts/setup_mysql.sh
 sh scripts/setup_bigquery.sh
+sh scripts/setup_siridb.sh
 exit 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.fixtures import bigquery, mariadb, mysql, postgres
+from tests.fixtures import bigquery, mariadb, mysql, postgres, siridb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,9 +31,10 @@ TARGETS = (
     "mysql",
     "bigquery",
     "bitio",
+    "siridb",
 )
 #: What only some machines can get; it is in the last line, and no failure.
-_OPTIONAL = frozenset({"mysql", "bigquery"})
+_OPTIONAL = frozenset({"mysql", "bigquery", "siridb"})
 #: Target -> is its server here, and how to get it?
 _SERVERS = {
     "postgresql": (postgres.binaries, "apt-get install postgresql"),
@@ -41,6 +42,7 @@ _SERVERS = {
     "mariadb": (mariadb.binaries, "apt-get install mariadb-server-core mariadb-client-core"),
     "bigquery": (bigquery.binaries, "sh scripts/setup_servers.sh"),
     "mysql": (mysql.binaries, "sh scripts/setup_servers.sh"),
+    "siridb": (siridb.binaries, "sh scripts/setup_servers.sh"),
 }
 
 _ran = pytest.StashKey[set[str]]()

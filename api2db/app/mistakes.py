@@ -147,6 +147,9 @@ def _destinations(
             if _mapping(to).get(way) and "local" in _mapping(streams.get(stream)):
                 text = f"local files have no {way}; the stream's 'mode' decides"
                 yield at(document, (*here, way), text)
+            if _mapping(to).get(way) and "siridb" in _mapping(streams.get(stream)):
+                text = f"SiriDB has no {way}: it neither changes nor removes a point; use append"
+                yield at(document, (*here, way), text)
         local = _mapping(streams.get(stream)).get("mode") == "replace"
         if source.get("since") and (local or _mapping(to).get("replace")):
             way = "mode: update" if local else "upsert"

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from api2db.app.field import Count, Duration, WebUrl
 from api2db.app.request_model import Model
 from api2db.files import credentials
-from api2db.sink.target import LOAD_PACE, Bigquery, Bitio
+from api2db.sink.target import LOAD_PACE, Bigquery, Bitio, Siridb
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,3 +80,30 @@ class BitioModel(Model):
         given = self.model_dump(include={"base_url", "host", "port"}, exclude_none=True)
         ca = None if self.ca is None else folder / self.ca
         return Bitio.of(self.database, {**found, **given}, ca)
+
+
+class SiridbModel(Model):
+    """A database of SiriDB."""
+
+    auth: str = Field(
+        min_length=1,
+        description="File of AUTH/ with 'username', 'password', 'dbname' and 'hostlist';"
+        " relative to this file.",
+    )
+    tags: tuple[str, ...] = Field((), description="Columns whose values name series.")
+    time: str | None = Field(
+        None, min_length=1, description="Column of the points' time; else that of the batch."
+    )
+
+    @model_validator(mode="after")
+    def _apart(self) -> SiridbModel:
+        if self.time in self.tags:
+            raise ValueError(f"'{self.time}' cannot be 'time' and one of 'tags'")
+        return self
+
+    def target(self, folder: Path) -> Siridb:
+        """Return the database; raises as `StreamModel.target`."""
+        file = folder / self.auth
+        found = credentials.read(file, ("username", "password", "dbname"))
+        hosts = credentials.read_object(file).get("hostlist")
+        return Siridb.of(found, hosts, file=str(file), tags=self.tags, time=self.time)

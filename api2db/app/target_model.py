@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from api2db.app.field import Attempts, Duration, Format, Mode, NotYet, TargetUrl
 from api2db.app.request_model import Model
-from api2db.app.service_model import BigqueryModel, BitioModel
+from api2db.app.service_model import BigqueryModel, BitioModel, SiridbModel
 from api2db.files import credentials
 from api2db.sink.target import Database, Folder, Target
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: Keys of a stream of which exactly one says what it leads to.
 KINDS = ("url", "dialect", "local", "bigquery", "omnisci", "bitio", "siridb", "ikv")
 #: Those of them that are services: each has a model of its own, which makes the target.
-SERVICES = ("bigquery", "bitio")
+SERVICES = ("bigquery", "bitio", "siridb")
 
 
 class StreamModel(Model):
@@ -42,7 +42,7 @@ class StreamModel(Model):
     bigquery: BigqueryModel | None = Field(None, description="A dataset of BigQuery.")
     omnisci: NotYet = Field(None, description="Not in this version.")
     bitio: BitioModel | None = Field(None, description="A database of bit.io.")
-    siridb: NotYet = Field(None, description="Not in this version.")
+    siridb: SiridbModel | None = Field(None, description="A database of SiriDB.")
     ikv: NotYet = Field(None, description="Not in this version.")
 
     @model_validator(mode="after")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Dialect: TypeAlias = Literal[
-    "postgresql", "sqlite", "mysql", "duckdb", "bigquery", "oracle", "mssql"
+    "postgresql", "sqlite", "mysql", "duckdb", "bigquery", "oracle", "mssql", "siridb"
 ]
 
 #: The Arrow type of a column that holds any JSON value, as its text.
@@ -105,6 +105,7 @@ _SQL: dict[str, dict[str, str]] = {
         *("NUMBER(19)", "BINARY_DOUBLE", "NUMBER(1)", "CLOB"),
         *("TIMESTAMP(6) WITH TIME ZONE", "DATE", "NUMBER({precision},{scale})", "CLOB"),
     ),
+    "siridb": _row("integer", "float", "integer", *["string"] * 5),
     "mssql": _row(
         *("bigint", "float(53)", "bit", "nvarchar(max)"),
         *("datetimeoffset(6)", "date", "decimal({precision},{scale})", "nvarchar(max)"),

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import quote
 
+from api2db.core.errors import ConfigError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from pandas import DataFrame
@@ -93,6 +95,38 @@ class Siridb:
     password: str = field(repr=False)
     tags: tuple[str, ...] = ()
     time: str | None = None
+
+    @staticmethod
+    def of(
+        found: Mapping[str, str],
+        hostlist: object,
+        *,
+        file: str,
+        tags: Sequence[str] = (),
+        time: str | None = None,
+    ) -> Siridb:
+        """
+        Return the database, with ``username``, ``password`` and ``dbname`` of *found*.
+
+        Args:
+            hostlist: ``[[host, port], ...]``, perhaps with options, which are left alone.
+            file: Where it stands, for people.
+
+        Raises:
+            ConfigError: The list is no such list.
+        """
+        hosts: list[tuple[str, int]] = []
+        for each in hostlist if isinstance(hostlist, list) else ():
+            host, port = each[:2] if isinstance(each, list) and len(each) > 1 else ("", 0)
+            if not (host and isinstance(host, str) and type(port) is int and 0 < port < 65536):
+                hosts = []
+                break
+            hosts.append((host, port))
+        if not hosts:
+            hint = 'write "hostlist": [["127.0.0.1", 9000]]'
+            raise ConfigError(f"{file}: 'hostlist' is no list of hosts with ports", hint=hint)
+        user, password = found["username"], found["password"]
+        return Siridb(tuple(hosts), found["dbname"], user, password, tuple(tags), time)
 
 
 @dataclass(frozen=True, slots=True)

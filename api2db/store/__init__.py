@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from api2db.store.store2bitio import Store2Bitio
     from api2db.store.store2local import Store2Local
     from api2db.store.store2omnisci import Store2Omnisci
+    from api2db.store.store2siridb import Store2Siridb
     from api2db.store.store2sql import Store2Sql
 
 #: Name -> its module; imported when it is asked for.
@@ -20,10 +21,19 @@ _MODULES = {
     "Store2Bitio": "store2bitio",
     "Store2Local": "store2local",
     "Store2Omnisci": "store2omnisci",
+    "Store2Siridb": "store2siridb",
     "Store2Sql": "store2sql",
 }
 
-__all__ = ["Store", "Store2Bigquery", "Store2Bitio", "Store2Local", "Store2Omnisci", "Store2Sql"]
+__all__ = [
+    "Store",
+    "Store2Bigquery",
+    "Store2Bitio",
+    "Store2Local",
+    "Store2Omnisci",
+    "Store2Siridb",
+    "Store2Sql",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from api2db.stream.stream2bitio import Stream2Bitio
     from api2db.stream.stream2local import Stream2Local
     from api2db.stream.stream2omnisci import Stream2Omnisci
+    from api2db.stream.stream2siridb import Stream2Siridb
     from api2db.stream.stream2sql import Stream2Sql
 
 #: Name -> its module; imported when it is asked for.
@@ -22,6 +23,7 @@ _MODULES = {
     "Stream2Bitio": "stream2bitio",
     "Stream2Local": "stream2local",
     "Stream2Omnisci": "stream2omnisci",
+    "Stream2Siridb": "stream2siridb",
     "Stream2Sql": "stream2sql",
 }
 
@@ -32,6 +34,7 @@ __all__ = [
     "Stream2Bitio",
     "Stream2Local",
     "Stream2Omnisci",
+    "Stream2Siridb",
     "Stream2Sql",
 ]
 

@@ -11,7 +11,7 @@ from contextlib import closing
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from urllib.parse import quote
 
 import duckdb
@@ -28,16 +28,24 @@ from api2db.sink.target import Bigquery, Bitio, Database, Folder
 from tests.fixtures.bitio import KEY, BitioServer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tests.fixtures.bigquery import BigqueryServer
     from tests.fixtures.mysqlserver import MysqlServer
     from tests.fixtures.postgres import Postgres
 
 
 class Backend(ABC):
-    """One target, empty at first."""
+    """
+    One target, empty at first.
+
+    Attributes:
+        cannot: What it cannot do by its nature (`needs` marks the tests), and why.
+    """
 
     name: str
     sql = True
+    cannot: ClassVar[Mapping[str, str]] = {}
     hostile_table = 't\'able "x"; --'
 
     def sink(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,22 +19,31 @@ from tests.contract.backends import (
     SqliteBackend,
 )
 from tests.contract.generic import WIDENING, GenericPostgresBackend, GenericSqliteBackend
+from tests.contract.siridb import SiridbBackend
 from tests.fixtures.bigquery import BigqueryServer
 from tests.fixtures.bitio import BitioServer
 from tests.fixtures.mariadb import MariaDb
 from tests.fixtures.mysql import MySql
 from tests.fixtures.postgres import Postgres
+from tests.fixtures.siridb import SiriDbServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from _pytest.mark import ParameterSet
 
 GENERIC = ("generic+postgresql", "generic+sqlite")
-DATABASES = ("postgresql", "mariadb", "mysql", "sqlite", "duckdb", "bigquery", "bitio", *GENERIC)
+SERVERS = ("postgresql", "mariadb", "mysql", "bigquery", "bitio", "siridb")
+DATABASES = (*SERVERS, "sqlite", "duckdb", *GENERIC)
 FILES = tuple(f"{fmt}-{mode}" for mode in ("shard", "update") for fmt in FORMATS)
 BACKENDS = DATABASES + FILES
+#: What has a server of its own, under a fixture of its name.
+SERVICES: dict[str, Callable[[Any], Backend]] = {
+    "bigquery": BigqueryBackend,
+    "bitio": BitioBackend,
+    "siridb": SiridbBackend,
+}
 #: MariaDB by another driver than PyMySQL, and the module that this driver is.
 DRIVERS = {"mariadb+mysqldb": "MySQLdb", "mariadb+mariadbconnector": "mariadb"}
 _ran: set[str] = set()
@@ -75,12 +84,20 @@ def bigquery() -> Iterator[BigqueryServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def siridb() -> Iterator[SiriDbServer]:
+    """As `postgres`."""
+    with SiriDbServer() as server:
+        yield server
+
+
 def _backend(name: str, request: pytest.FixtureRequest, folder: Path) -> Backend:
     _ran.add(name)
     if name == "postgresql":
         return PostgresBackend(request.getfixturevalue("postgres"))
-    if name == "bitio":
-        return BitioBackend(request.getfixturevalue("bitio"))
+    if name in SERVICES:
+        made: Backend = SERVICES[name](request.getfixturevalue(name))
+        return made
     if name in ("mariadb", "mysql"):
         return MysqlBackend(request.getfixturevalue(name))
     if name in DRIVERS:
@@ -93,10 +110,17 @@ def _backend(name: str, request: pytest.FixtureRequest, folder: Path) -> Backend
         return GenericPostgresBackend(request.getfixturevalue("postgres"))
     if name == "generic+sqlite":
         return GenericSqliteBackend(folder)
-    if name == "bigquery":
-        return BigqueryBackend(request.getfixturevalue("bigquery"))
     fmt, _, mode = name.partition("-")
     return LocalBackend(folder, fmt, mode)
+
+
+def _able(backend: Backend, request: pytest.FixtureRequest) -> Backend:
+    """Return *backend*; skip the test if it needs what the target cannot do by its nature."""
+    for mark in request.node.iter_markers("needs"):
+        if reason := backend.cannot.get(mark.args[0]):
+            backend.close()
+            pytest.skip(f"{backend.name} cannot {mark.args[0]}: {reason}")
+    return backend
 
 
 def drivers() -> list[ParameterSet]:
@@ -119,7 +143,7 @@ def _params(names: Iterable[str]) -> list[ParameterSet]:
 @pytest.fixture(params=_params(BACKENDS))
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     """Every target in turn."""
-    backend = _backend(request.param, request, tmp_path)
+    backend = _able(_backend(request.param, request, tmp_path), request)
     yield backend
     backend.close()
 
@@ -127,7 +151,7 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]
 @pytest.fixture(params=_params(DATABASES))
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     """Every target that speaks SQL in turn."""
-    backend = _backend(request.param, request, tmp_path)
+    backend = _able(_backend(request.param, request, tmp_path), request)
     yield backend
     backend.close()
 

@@ -18,6 +18,8 @@ from tests.contract.test_sink import batch, ids
 if TYPE_CHECKING:
     from api2db.sink.sql import SqlSink
 
+pytestmark = pytest.mark.needs("replace")
+
 
 class OneByOne:
     """Batches that are made anew at each iteration, and gone when the next one is asked for."""

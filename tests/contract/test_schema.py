@@ -58,6 +58,7 @@ def test_nothing_is_widened(database: Backend, schema: Literal["freeze", "ignore
     assert {row["v"] for row in database.rows()} <= {7, 8, 9}
 
 
+@pytest.mark.needs("replace")
 def test_a_table_that_a_user_made_or_extends(database: Backend) -> None:
     """An existing table keeps its columns from the first row on; what its owner adds is known."""
     database.execute("create table t (id bigint)")

@@ -13,7 +13,7 @@ from api2db.app.config import json_schema, load
 from api2db.core.errors import ConfigError
 from api2db.ingest.auth import OAuth2
 from api2db.ingest.pages import Pages
-from api2db.sink.target import Bigquery, Bitio, Database, Folder
+from api2db.sink.target import Bigquery, Bitio, Database, Folder, Siridb
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -379,7 +379,7 @@ def test_not_yet(tmp_path: Path) -> None:
     """What a later version will do is no unknown key: it says that it is not here yet."""
     text = """\
 streams:
-  a: { siridb: {} }
+  a: { ikv: {} }
   e: { url: sqlite:///x }
 collectors:
   c: { every: 1, get: https://h/x, to: { e: {} } }
@@ -563,6 +563,52 @@ def test_a_key_of_bitio(tmp_path: Path) -> None:
     assert "v2_s3cret" in config.secrets
 
 
+SIRIDB = """\
+streams: { siri: { siridb: { auth: AUTH/siridb.json, tags: [station], time: at } } }
+collectors: { c: { every: 1, get: "https://h/x", to: { siri: {} } } }
+"""
+SIRIDB_AUTH = '{"username": "iris", "password": "s3cret-p", "dbname": "db", "hostlist": %s}'
+
+
+def test_keys_of_siridb(tmp_path: Path) -> None:
+    """The file of AUTH/ says where it is, config.yaml what names its series."""
+    file = tmp_path / "AUTH" / "siridb.json"
+    file.parent.mkdir()
+    file.touch(mode=0o600)
+    file.write_text(SIRIDB_AUTH % '[["a.acme", 9000], ["b.acme", 9001, {"backup": true}]]')
+    config = read(tmp_path, SIRIDB)
+    hosts = (("a.acme", 9000), ("b.acme", 9001))
+    target = Siridb(hosts, "db", "iris", "s3cret-p", ("station",), "at")
+    assert config.streams["siri"] == target
+    assert "s3cret-p" in config.secrets
+    assert "s3cret-p" not in repr(target)
+
+
+@pytest.mark.parametrize("hosts", ['"a:1"', "[]", '["a", 1]', '[["a", "1"]]', '[["", 1]]', "[[1]]"])
+def test_hosts_of_siridb_that_are_none(tmp_path: Path, hosts: str) -> None:
+    """What is wrong with the list of servers stands at the line of its stream."""
+    file = tmp_path / "AUTH" / "siridb.json"
+    file.parent.mkdir()
+    file.touch(mode=0o600)
+    file.write_text(SIRIDB_AUTH % hosts)
+    (found,) = mistakes(tmp_path, SIRIDB)
+    assert found.startswith("config.yaml:1: streams.siri: ")
+    assert "'hostlist' is no list of hosts with ports" in found
+
+
+def test_what_siridb_cannot(tmp_path: Path) -> None:
+    """Upsert and replace stand at their line; a column is time or tag."""
+    for way in ("upsert: id", "replace: true"):
+        text = SIRIDB.replace("siri: {} }", f"siri: {{ {way} }} }}")
+        found = [line for line in mistakes(tmp_path, text) if "AUTH" not in line]
+        assert len(found) == 1
+        assert found[0].startswith("config.yaml:2: collectors.c.to.siri.")
+        assert "use append" in found[0]
+    found = mistakes(tmp_path, SIRIDB.replace("time: at", "time: station"))
+    said = "'station' cannot be 'time' and one of 'tags'"
+    assert found == [f"config.yaml:1: streams.siri.siridb: {said}"]
+
+
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
@@ -625,7 +671,8 @@ def test_neither_nor(tmp_path: Path) -> None:
     text = SMALL.replace("{ local: out }", "{}") % ""
     assert mistakes(tmp_path, text) == [
         "config.yaml:3: streams.files: "
-        "give one of 'url', 'local', 'bigquery', 'bitio', and 'dialect' with 'auth' and 'db'"
+        "give one of 'url', 'local', 'bigquery', 'bitio', 'siridb', and 'dialect' with 'auth' and"
+        " 'db'"
     ]
     text = SMALL.replace("sqlite:///x.db", "sqlite:///x.db, mode: replace") % ""
     assert mistakes(tmp_path, text) == [

@@ -1,0 +1,122 @@
+"""The ledger of a delivery: a series of texts that says which batches were about to be written."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from api2db.sink.siridbname import escape, quote
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from api2db.core.batch import Batch
+    from api2db.sink.base import Delivery
+    from api2db.sink.siridbclient import Client, Point
+
+#: First part of the names of our own series.
+LEDGER = "_api2db_batches"
+SEAL = "_api2db_seal"
+#: Entries of a ledger without a batch that could be sent again, after which it is dropped.
+WORN = 1_000
+
+#: Series -> points, each with how often it was there.
+Base = dict[str, list[tuple[int, Any, int]]]
+
+
+@dataclass(slots=True)
+class Intent:
+    """
+    A batch that was about to be written.
+
+    Attributes:
+        base: Points equal to some of the batch that were there before it.
+    """
+
+    base: Base = field(default_factory=dict)
+
+
+class Ledger:
+    """
+    What was said before each insert, so that a batch of unknown outcome can be completed.
+
+    SiriDB removes no single points: what is forgotten is said in a later entry, and the series
+    is dropped once nothing in it counts. The server keeps what it wrote last in its own memory,
+    and loses that if it is killed; `seal` makes it write that down, by a point of no meaning.
+
+    Attributes:
+        intents: By batch, of those that could be sent again.
+    """
+
+    def __init__(self, client: Client, delivery: Delivery) -> None:
+        self._client = client
+        parts = (delivery.spool, delivery.collector, delivery.stream)
+        self.name = "|".join((LEDGER, *map(escape, parts)))
+        self._seal = "|".join((SEAL, *map(escape, parts)))
+        self.intents: dict[str, Intent] = {}
+        self._entries = 0
+        self._tick = 0
+
+    def read(self) -> None:
+        """Read what earlier lives have written."""
+        self.intents, self._entries = {}, 0
+        listed = self._client.listed([self.name, self._seal])
+        if self.name in listed:
+            last = listed[self.name][1]
+            for _, points in self._client.points([self.name], 0, last):
+                self._take(points)
+        self._tick = max((end for _, end in listed.values()), default=0)
+
+    def _take(self, points: Iterable[Sequence[Any]]) -> None:
+        for _, text in points:
+            self._entries += 1
+            entry = json.loads(text)
+            for id_ in entry.get("forget", ()):
+                self.intents.pop(id_, None)
+            if "batch" in entry:
+                base = {name: [tuple(p) for p in known] for name, known in entry["base"].items()}
+                self.intents[entry["batch"]] = Intent(base)
+
+    def add(
+        self, batches: Sequence[Batch], base: Mapping[str, Base], forget: Collection[str]
+    ) -> None:
+        """Say that *batches*, with what is there already, will be written; and *forget* others."""
+        known = [id_ for id_ in forget if id_ in self.intents]
+        if len(known) == len(self.intents) and self._entries >= WORN:
+            self._drop()
+            known = []
+        entries: list[dict[str, Any]] = [{"forget": known}] if known else []
+        entries += [{"batch": b.id, "base": base.get(b.id, {})} for b in batches]
+        if not entries:
+            return
+        if batches:
+            self._tick = max(self._tick, batches[-1].timestamp_ns // self._client.unit)
+        fresh = self._entries == 0
+        self._client.insert({self.name: [self._point(entry) for entry in entries]})
+        self._entries += len(entries)
+        for id_ in known:
+            del self.intents[id_]
+        for batch in batches:
+            self.intents[batch.id] = Intent(base.get(batch.id, {}))
+        if fresh:
+            self.seal()
+
+    def forget(self, ids: Collection[str]) -> None:
+        """Forget *ids*."""
+        if set(ids) >= set(self.intents):
+            if self._entries:
+                self._drop()
+        else:
+            self.add([], {}, ids)
+
+    def seal(self) -> None:
+        """Make the server write down what it has taken before."""
+        self._client.insert({self._seal: [(self._tick, 0)]})
+
+    def _drop(self) -> None:
+        self._client.query(f"drop series {quote(self.name)}, {quote(self._seal)}")
+        self.intents, self._entries = {}, 0
+
+    def _point(self, entry: Mapping[str, Any]) -> Point:
+        return self._tick, json.dumps(entry, ensure_ascii=True, separators=(",", ":"))

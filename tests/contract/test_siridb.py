@@ -1,0 +1,381 @@
+"""What only SiriDB can do wrong, on a real server."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from api2db.core.batch import Batch
+from api2db.core.errors import (
+    ConfigError,
+    SinkMisconfigured,
+    SinkRejected,
+    SinkUnavailable,
+    SinkUnknown,
+)
+from api2db.sink.base import Delivery
+from api2db.sink.siridb import SiridbSink
+from api2db.sink.siridbname import quote
+from api2db.sink.target import Siridb
+from tests.contract.siridb import SiridbBackend
+from tests.contract.test_sink import STAMP, batch
+from tests.fixtures.siridb import PASSWORD, USER, SiriDbServer
+
+Make = Callable[..., SiridbBackend]
+pytestmark = pytest.mark.backend("siridb")
+
+
+@pytest.fixture
+def server() -> Iterator[SiriDbServer]:
+    """A server that a test may kill."""
+    with SiriDbServer() as server:
+        yield server
+
+
+@pytest.fixture
+def make(siridb: SiriDbServer) -> Iterator[Make]:
+    """Return what makes an empty database, with the arguments of `Siridb`."""
+    made = []
+
+    def make(server: SiriDbServer = siridb, **target: Any) -> SiridbBackend:
+        made.append(SiridbBackend(server, **target))
+        return made[-1]
+
+    yield make
+    for backend in made:
+        backend.close()
+
+
+def at(backend: SiridbBackend, name: str) -> list[list[Any]]:
+    """Return the points of a series."""
+    points: list[list[Any]] = backend.query(f"select * from {quote(name)}")[name]
+    return points
+
+
+def again(backend: SiridbBackend, sink: Any, *batches: Batch) -> None:
+    """Write *batches* as a daemon does that was killed before it had an answer."""
+    sink.close()
+    sink.open()
+    sink.write(batches)
+
+
+STATIONS = [
+    {"at": datetime(2024, 1, 1, 0, 0, i, tzinfo=UTC), "station": s, "temp": i + 0.5, "n": i}
+    for i, s in enumerate(["a", "b", "a", None])
+]
+
+
+def test_tags_and_time_name_the_points(make: Make) -> None:
+    """A series for each column and tag; time and tags are no series; NULL is no part of a name."""
+    backend = make(tags=("station",), time="at", precision="ms")
+    backend.sink().write([batch(STATIONS, at=STAMP)])
+    base = 1_704_067_200_000
+    assert backend.series() == {
+        "t|station=a|temp": [[base, 0.5], [base + 2000, 2.5]],
+        "t|station=a|n": [[base, 0], [base + 2000, 2]],
+        "t|station=b|temp": [[base + 1000, 1.5]],
+        "t|station=b|n": [[base + 1000, 1]],
+        "t|temp": [[base + 3000, 3.5]],
+        "t|n": [[base + 3000, 3]],
+    }
+
+
+@pytest.mark.parametrize(
+    ("precision", "ticks"), [("s", 1_704_067_200), ("us", 1_704_067_200_123_456)]
+)
+def test_instants_in_the_units_of_the_database(make: Make, precision: str, ticks: int) -> None:
+    """What the database cannot tell apart is cut, never rounded up."""
+    backend = make(time="at", precision=precision)
+    when = datetime(2024, 1, 1, 0, 0, 0, 123456, UTC)
+    backend.sink().write([batch([{"at": when, "v": 1}], at=STAMP)])
+    assert at(backend, "t|v") == [[ticks, 1]]
+
+
+def test_dates_and_numbers_are_times(make: Make) -> None:
+    """A date is its midnight in UTC, a number is in the unit of the database."""
+    backend = make(time="at", precision="s")
+    backend.sink().write([batch([{"at": date(1970, 1, 2), "v": 1}])])
+    backend.sink("u").write([batch([{"at": 7, "v": 1}])])
+    assert (at(backend, "t|v"), at(backend, "u|v")) == ([[86400, 1]], [[7, 1]])
+
+
+def test_times_that_cannot_be(make: Make) -> None:
+    """Rows without a time, or before 1970, are dead letters; a text as time pauses the stream."""
+    backend = make(time="at")
+    bad = batch([{"at": 5, "v": 1}, {"at": None, "v": 2}, {"at": -1, "v": 3}])
+    with pytest.raises(SinkRejected) as caught:
+        backend.sink().write([bad])
+    assert [row.row for row in caught.value.rows[bad.id]] == [1, 2]
+    with pytest.raises(SinkRejected, match="missing"):
+        backend.sink().write([batch([{"v": 1}])])
+    with pytest.raises(SinkMisconfigured, match="datetime"):
+        backend.sink().write([batch([{"at": "x", "v": 1}])])
+
+
+def test_equal_points_of_two_batches_are_two(make: Make) -> None:
+    """Each is stored, and neither again when both are written again."""
+    backend = make(time="at")
+    sink = backend.sink()
+    row = {"at": 5, "v": 1.5, "w": math.nan}
+    one, two, three = (batch([row, row]) for _ in range(3))
+    sink.write([one, two])
+    sink.write([three])
+    again(backend, sink, one, two, three)
+    assert at(backend, "t|v") == [[5, 1.5]] * 6
+    assert [math.isnan(v) for _, v in at(backend, "t|w")] == [True] * 6
+
+
+def test_what_is_missing_is_added(make: Make, siridb: SiriDbServer) -> None:
+    """Of a batch that is there in part, with equal points of others, only the rest is inserted."""
+    backend = make(time="at")
+    sink = backend.sink()
+    first = batch([{"at": i, "v": i, "w": f"{i}"} for i in range(10)])
+    sink.write([first])
+    same = batch([{"at": i, "v": i, "w": f"{i}"} for i in range(5, 15)])
+    sink.write([same])
+    backend.query('drop series "t|w"')  # as if the server had lost it
+    siridb.insert(backend.database, {"t|w": [(i, f"{i}") for i in (0, 5, 5, 14)]})
+    again(backend, sink, first, same)
+    assert sorted(at(backend, "t|v")) == sorted([i, i] for i in [*range(10), *range(5, 15)])
+    assert sorted(at(backend, "t|w")) == sorted([i, f"{i}"] for i in [*range(10), *range(5, 15)])
+
+
+@pytest.mark.parametrize("after", [0, 1, 2, 3, 4, 5, 6])
+def test_broken_off_anywhere(make: Make, after: int, monkeypatch: Any) -> None:
+    """Whatever request was the last, the next life completes the load, and doubles nothing."""
+    backend = make(time="at")
+    backend.sink(collector="other").write([batch([{"at": 3, "v": 3, "w": "x"}])])
+    sink = backend.sink()
+    assert isinstance(sink, SiridbSink)
+    done = 0
+
+    def counted(real: Any) -> Any:
+        def call(*args: Any) -> Any:
+            nonlocal done
+            if done >= after:
+                raise SinkUnknown("killed")
+            done += 1
+            return real(*args)
+
+        return call
+
+    load = [batch([{"at": i, "v": i, "w": "x"} for i in (1, 2, 3, 3)]) for _ in range(2)]
+    with monkeypatch.context() as patch:
+        for name in ("query", "insert"):
+            patch.setattr(sink._client, name, counted(getattr(sink._client, name)))
+        patch.setattr("api2db.sink.siridbclient.INSERT_POINTS", 3)
+        with pytest.raises(SinkUnknown):
+            sink.write(load)
+    again(backend, sink, *load[:1])
+    again(backend, sink, *load)
+    expected = sorted([1, 2, 3, 3] * 2 + [3])
+    assert [tick for tick, _ in at(backend, "t|v")] == expected
+    assert [tick for tick, _ in at(backend, "t|w")] == expected
+
+
+@pytest.mark.parametrize("n", [3, 50, 500])
+def test_a_killed_server_keeps_what_it_acknowledged(
+    make: Make, server: SiriDbServer, n: int
+) -> None:
+    """It is killed right after each load; nothing of it is lost, whatever its size."""
+    backend = make(server, time="at")
+    for k in range(3):
+        sink = backend.sink()
+        rows = [{"at": k * n + i, "v": i, "w": f"{i}", f"new{k}": i + 0.5} for i in range(n)]
+        sink.write([batch(rows)])
+        server.stop("immediate")
+        sink.close()
+        server.start()
+    counts = {name: len(points) for name, points in backend.series().items()}
+    assert counts == {"t|v": 3 * n, "t|w": 3 * n, **{f"t|new{k}": n for k in range(3)}}
+
+
+def test_a_server_that_lies_is_found_out(make: Make, monkeypatch: Any) -> None:
+    """Points that it acknowledged and does not have make the load's outcome unknown."""
+    backend = make()
+    sink = backend.sink()
+    assert isinstance(sink, SiridbSink)
+    real = sink._client.insert
+    monkeypatch.setattr(
+        sink._client, "insert", lambda points: None if "t|v" in points else real(points)
+    )
+    one = batch([{"v": 1}, {"v": 2}])
+    with pytest.raises(SinkUnknown, match="acknowledged 2 points"):
+        sink.write([one])
+    monkeypatch.undo()
+    again(backend, sink, one)
+    assert [v for _, v in at(backend, "t|v")] == [1, 2]
+
+
+def test_wider_numbers_go_beside(make: Make) -> None:
+    """A series keeps its type: floats go into another beside a series of integers."""
+    backend = make()
+    sink = backend.sink()
+    for value in (1, 2.5, 3):
+        sink.write([batch([{"v": value}])])
+    for _ in range(2):
+        backend.sink().write([batch([{"v": 4.5}])])
+    found = {name: [v for _, v in points] for name, points in backend.series().items()}
+    assert found == {"t|v": [1, 3], "t|v|float": [2.5, 4.5, 4.5]}
+    with pytest.raises(SinkRejected, match="holds integer, this is str"):
+        sink.write([batch([{"v": "x"}])])
+
+
+def test_a_column_of_one_load_has_one_type(make: Make) -> None:
+    """Integers and floats that come together are floats; numbers in a series of texts are texts."""
+    backend = make()
+    backend.sink().write([batch([{"v": 1, "w": "x"}]), batch([{"v": 2.5, "w": "y"}])])
+    backend.sink().write([batch([{"v": 3, "w": 7}])])
+    found = {name: [v for _, v in points] for name, points in backend.series().items()}
+    assert found == {"t|v": [1.0, 2.5, 3.0], "t|w": ["x", "y", "7"]}
+
+
+def test_a_text_with_nul_is_refused(make: Make) -> None:
+    """The server would cut it there."""
+    one = batch([{"v": "a"}, {"v": "a\0b"}])
+    with pytest.raises(SinkRejected) as caught:
+        make().sink().write([one])
+    assert [row.row for row in caught.value.rows[one.id]] == [1]
+
+
+def test_more_points_than_the_server_hands_out(make: Make, monkeypatch: Any) -> None:
+    """They are read back in parts."""
+    monkeypatch.setattr("api2db.sink.siridbclient.SELECT_POINTS", 10)
+    backend = make(time="at")
+    sink = backend.sink()
+    one = batch([{"at": i, "v": i, "w": i} for i in range(50)])
+    sink.write([one])
+    again(backend, sink, one)
+    assert len(at(backend, "t|v")) == len(at(backend, "t|w")) == 50
+
+
+def test_a_worn_ledger_is_dropped(make: Make, monkeypatch: Any) -> None:
+    """Its series does not grow for ever, while what may come again stays known."""
+    monkeypatch.setattr("api2db.sink.siridbledger.WORN", 4)
+    backend = make()
+    sink = backend.sink()
+    done: list[str] = []
+    for i in range(9):
+        one = batch([{"v": i}])
+        sink.write([one], forget=done)
+        done = [one.id]
+    (ledger,) = backend.series("_api2db_batches").values()
+    assert len(ledger) <= 6
+    assert sink.landed() == set(done) == set(backend.markers())
+    again(backend, sink, one)
+    assert [v for _, v in at(backend, "t|v")] == list(range(9))
+
+
+def test_what_it_cannot_do(make: Make) -> None:
+    """Upsert and replace, and a table of our own name, are errors of the configuration."""
+    backend = make()
+    with pytest.raises(ConfigError, match="upsert"):
+        backend.sink(upsert=("id",))
+    with pytest.raises(ConfigError, match="replace"):
+        backend.sink(replace=True)
+    with pytest.raises(ConfigError, match="ours"):
+        backend.sink("_api2db_batches")
+
+
+def sink_of(server: SiriDbServer, **changed: Any) -> SiridbSink:
+    """Return a sink, not open."""
+    hosts = (("127.0.0.1", server.port),)
+    given = {"hosts": hosts, "database": "no", "username": USER, "password": PASSWORD}
+    return SiridbSink(Siridb(**(given | changed)), Delivery("0" * 32, "c", "s", "t"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"password": "s3cret"}, "Invalid credentials"),
+        ({"username": "nobody"}, "Invalid credentials"),
+        ({"database": "none"}, "Unknown database"),
+    ],
+)
+def test_who_may_not_log_in_is_told(
+    make: Make, siridb: SiriDbServer, changed: dict[str, Any], said: str
+) -> None:
+    """It pauses the stream, with what to look at, and without the password."""
+    backend = make()
+    sink = sink_of(siridb, **({"database": backend.database} | changed))
+    with closing(sink), pytest.raises(SinkMisconfigured, match=said) as caught:
+        sink.open()
+    assert "AUTH" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_the_first_server_that_answers(make: Make, siridb: SiriDbServer) -> None:
+    """One that is away is passed over; if all are, that is no fault of the configuration."""
+    backend = make()
+    away = ("127.0.0.1", 1)
+    sink = sink_of(siridb, database=backend.database, hosts=(away, ("127.0.0.1", siridb.port)))
+    with closing(sink):
+        sink.open()
+    sink = sink_of(siridb, hosts=(away,))
+    with closing(sink), pytest.raises(SinkUnavailable, match="127.0.0.1:1"):
+        sink.open()
+
+
+def test_a_right_that_is_missing(make: Make, siridb: SiriDbServer) -> None:
+    """It pauses the stream, and says what to grant."""
+    backend = make()
+    user = f"u{backend.database}"
+    backend.query(f"create user '{user}' set password 'pass'")
+    backend.query(f"grant select, list, show, count to user '{user}'")
+    sink = sink_of(siridb, database=backend.database, username=user, password="pass")
+    with closing(sink), pytest.raises(SinkMisconfigured, match="grant"):
+        sink.open()
+        sink.write([batch([{"v": 1}])])
+
+
+def test_a_hung_server_is_left(make: Make, server: SiriDbServer) -> None:
+    """`interrupt`, from another thread, ends a call that would never return."""
+    backend = make(server)
+    sink = backend.sink()
+    sink.write([batch([{"v": 1}])])
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        timer = threading.Timer(0.2, sink.interrupt)
+        timer.start()
+        with pytest.raises(SinkUnavailable, match="did not answer in time"):
+            sink.write([batch([{"v": 2}])])
+        timer.join()
+        sink.close()
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+    sink.open()
+    sink.write([batch([{"v": 3}])])
+    assert [v for _, v in at(backend, "t|v")][-1] == 3
+
+
+def test_a_server_that_restarts(make: Make, server: SiriDbServer) -> None:
+    """A lost connection is no fault of the rows."""
+    backend = make(server)
+    sink = backend.sink()
+    sink.write([batch([{"v": 1}])])
+    server.stop()
+    with pytest.raises(SinkUnavailable):
+        sink.write([batch([{"v": 2}])])
+    sink.close()
+    server.start()
+    sink.open()
+    sink.write([batch([{"v": 2}])])
+    assert [v for _, v in at(backend, "t|v")] == [1, 2]
+
+
+def test_integers_keep_all_bits(make: Make) -> None:
+    """Both ends of int64; what Arrow holds beyond them has no place."""
+    backend = make()
+    backend.sink().write([batch([{"v": 2**63 - 1}, {"v": -(2**63)}])])
+    assert [v for _, v in at(backend, "t|v")] == [2**63 - 1, -(2**63)]
+    with pytest.raises(SinkMisconfigured):
+        backend.sink().write([batch([{"v": 2**63}], v=pa.uint64())])

@@ -1,0 +1,72 @@
+"""What each error on the way to SiriDB means to the worker: one written table."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from api2db.core.errors import (
+    SinkError,
+    SinkMisconfigured,
+    SinkRejected,
+    SinkUnavailable,
+    SinkUnknown,
+)
+
+siri = pytest.importorskip("siridb.connector.lib.exceptions")
+
+T, D, C, U = SinkUnavailable, SinkRejected, SinkMisconfigured, SinkUnknown  # the four kinds
+
+#: Every class of the client's own.
+CLIENT = {
+    "AuthenticationError": C,
+    "InsertError": D,
+    "PoolError": T,
+    "QueryError": C,
+    "ServerError": T,
+    "UserAuthError": C,
+}
+#: What else it raises.
+OTHERS: dict[BaseException, type[SinkError]] = {
+    ConnectionRefusedError(111, "Connect call failed"): T,
+    ConnectionError("Connection is lost before we had an answer"): T,
+    TimeoutError("Request timed out on PID 3"): T,
+    OSError(113, "No route to host"): T,
+    OverflowError("int too big"): D,
+    SystemError("returned a result with an exception set"): D,
+    RuntimeError("Error loading database, please check the SiriDB log files"): T,
+    TypeError("Client received an unknown package type: 99"): U,
+    KeyError("data"): U,
+    ValueError(): U,
+}
+
+
+def test_every_class_is_in_the_table() -> None:
+    """A version of the client with another class fails here."""
+    found = {
+        name
+        for name, cls in inspect.getmembers(siri, inspect.isclass)
+        if issubclass(cls, BaseException)
+    }
+    assert found == set(CLIENT)
+
+
+@pytest.mark.parametrize(("name", "kind"), CLIENT.items())
+def test_the_clients_own(name: str, kind: type[SinkError]) -> None:
+    """Each class has its kind; the message names the server and what it said."""
+    from api2db.sink.siridberrors import translate
+
+    error = translate(getattr(siri, name)("what it says\nmore"), "h:9000")
+    assert type(error) is kind
+    assert str(error).startswith("SiriDB h:9000: what it says")
+    assert "more" not in str(error)
+
+
+@pytest.mark.parametrize(("exc", "kind"), OTHERS.items())
+def test_the_others(exc: BaseException, kind: type[SinkError]) -> None:
+    """The network, the packer, and what nobody foresaw."""
+    from api2db.sink.siridberrors import translate
+
+    assert type(translate(exc, "h:9000")) is kind
+    assert type(translate(exc, "h:9000", interrupted=True)) is T
