@@ -845,6 +845,7 @@ def test_database_collector(tmp_path: Path) -> None:
         ("table: t\n    page_size: 0", "greater than or equal to 1"),
         ("table: t\n    rows: data", "collectors.c.rows: does not go with 'sql'"),
         ("table: t\n    since: { field: a, param: b }", "since.param: does not go with 'sql'"),
+        ("table: t\n    since: { field: a, format: '{}' }", "since.format: does not go with 'sql'"),
     ],
 )
 def test_mistakes_of_a_database_collector(tmp_path: Path, line: str, said: str) -> None:
