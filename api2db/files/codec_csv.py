@@ -32,8 +32,13 @@ _BLOCK = 1 << 30
 
 
 def write(parts: Iterable[pa.Table], schema: pa.Schema, file: IO[bytes]) -> None:
-    """Write *parts* under one header; `codec_text.texts` tells how values are written."""
+    """
+    Write *parts* under one header; `codec_text.texts` tells how values are written.
+
+    No columns are an empty line: a file of no bytes is one that somebody has not finished.
+    """
     if not schema.names:
+        file.write(b"\n")
         return
     header = pa.chunked_array([pa.array(schema.names, pa.string())])
     file.write(",".join(_fields(header).to_pylist()).encode() + b"\n")
@@ -114,6 +119,8 @@ def _ends_line(path: Path) -> bool:
 def _read(path: Path) -> pa.Table:
     """Return all columns as text."""
     names, size = _header(path), path.stat().st_size
+    if size and not names:
+        return pa.table({})
     # pyarrow takes a header only if its line ends.
     source: Any = path if _ends_line(path) else pa.BufferReader(path.read_bytes() + b"\n")
     return pv.read_csv(

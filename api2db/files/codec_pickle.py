@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: The pickle protocol of Python 3.8 and later.
 PROTOCOL = 5
 #: Where a frame names its columns' types.
-_ATTR = "api2db"
+ATTR = "api2db"
 
 
 def write(parts: Iterable[pa.Table], schema: pa.Schema, file: IO[bytes]) -> None:
@@ -38,10 +38,15 @@ def read(path: Path) -> pa.Table:
     """Return the DataFrame as a table, without its index."""
     with path.open("rb") as file:
         frame = load_frame(file, str(path))
-    names = frame.attrs.get(_ATTR)
-    names = names if isinstance(names, dict) else {}
+    names = types_in(frame)
     columns = [_column(frame.iloc[:, i], names.get(name)) for i, name in enumerate(frame.columns)]
     return pa.Table.from_arrays(columns, names=[str(name) for name in frame.columns])
+
+
+def types_in(frame: Any) -> dict[Any, Any]:
+    """Return column -> type of `core.types` of a DataFrame that `write` has made; else {}."""
+    names = frame.attrs.get(ATTR)
+    return names if isinstance(names, dict) else {}
 
 
 def unfit(rows: pa.RecordBatch) -> dict[int, str]:
@@ -59,7 +64,7 @@ def _frame(table: pa.Table) -> Any:
     frame = mixed.to_pandas(
         types_mapper=nullable.get, integer_object_nulls=True, ignore_metadata=True
     )
-    frame.attrs[_ATTR] = {
+    frame.attrs[ATTR] = {
         field.name: types.name_of(field.type)
         for field in table.schema
         if not pa.types.is_null(field.type)

@@ -9,6 +9,8 @@ that no number loses digits. The index is not kept.
 from __future__ import annotations
 
 import pickle
+from datetime import date, timedelta
+from decimal import Decimal
 from typing import IO, TYPE_CHECKING, Any
 
 import orjson
@@ -18,17 +20,18 @@ import pyarrow.compute as pc
 from api2db.core import types
 from api2db.core.casting import plain
 from api2db.core.errors import ConfigError, FileUnreadable
-from api2db.files import codec
-from api2db.files.codec_pickle import PROTOCOL
+from api2db.files import codec, codec_pickle
 from api2db.files.frame_unpickler import load_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 #: The kernels; their stubs know no scalars as arguments.
 _kernel: Any = pc
 
+#: What CSV has as it is, in a column that mixes types.
+_SCALARS = (type(None), bool, int, float, str, Decimal, date)
 #: Numbers as pandas and others write them; ``007`` is none.
 _NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
 _BOOLEAN = "^(True|False)$"
@@ -40,19 +43,56 @@ def write(df: Any, file: IO[bytes], fmt: str) -> None:
 
     Raises:
         ConfigError: The format is unknown, or has no place for what a column or a row holds.
-        pa.ArrowException: A column mixes types.
+        pa.ArrowException, TypeError: A column holds what no format has a place for.
         OSError: The disk refused.
     """
     if fmt == "pickle":
-        pickle.dump(df.reset_index(drop=True), file, PROTOCOL)
+        pickle.dump(df.reset_index(drop=True), file, codec_pickle.PROTOCOL)
         return
-    table = pa.Table.from_pandas(df, preserve_index=False)
+    table = _table(df, fmt)
     if fmt in codec.TEXTUAL:
         table = _with_text_only(table)
         for part in table.to_batches():
             for reason in codec.unfit(part, fmt).values():
                 raise ConfigError(reason, hint="use parquet, or mend the value")
     codec.write(table, file, fmt)
+
+
+def _table(df: Any, fmt: str) -> pa.Table:
+    """Return *df* as a table; Python objects of several types are JSON, in CSV plain text."""
+    try:
+        return pa.Table.from_pandas(df, preserve_index=False)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        mixed = [i for i in range(df.shape[1]) if _is_mixed(df.iloc[:, i])]
+        if not mixed:
+            raise
+    rest = df.copy(deep=False)
+    for i in mixed:
+        rest.isetitem(i, None)
+    table = pa.Table.from_pandas(rest, preserve_index=False)
+    for i in mixed:
+        column = df.iloc[:, i]
+        values = [None if missing else v for v, missing in zip(column, column.isna(), strict=True)]
+        plain = fmt == "csv" and all(isinstance(v, _SCALARS) for v in values)
+        table = table.set_column(i, table.field(i).name, (_as_text if plain else _as_json)(values))
+    return table
+
+
+def _is_mixed(series: Any) -> bool:
+    try:
+        pa.array(series, from_pandas=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return bool(series.dtype == object)
+    return False
+
+
+def _as_text(values: list[Any]) -> Any:
+    return pa.array([None if v is None else str(v) for v in values], pa.string())
+
+
+def _as_json(values: list[Any]) -> Any:
+    texts = [None if v is None else orjson.dumps(v, default=_plain).decode() for v in values]
+    return pa.ExtensionArray.from_storage(types.JSON, pa.array(texts, pa.string()))
 
 
 def _with_text_only(table: pa.Table) -> pa.Table:
@@ -66,17 +106,19 @@ def _textual(column: Any) -> Any:
     if pa.types.is_dictionary(type_):
         return _textual(column.cast(type_.value_type))
     if pa.types.is_nested(type_):
-        texts = [None if v is None else orjson.dumps(v, default=_plain) for v in column.to_pylist()]
-        storage = pa.array([None if t is None else t.decode() for t in texts], pa.string())
-        return pa.chunked_array([pa.ExtensionArray.from_storage(types.JSON, storage)])
+        return pa.chunked_array([_as_json(column.to_pylist())])
     if type_ == pa.uint64():
         return column.cast(pa.decimal128(20, 0))
     return column
 
 
 def _plain(value: Any) -> Any:
-    """Return what orjson has no form for as text."""
-    return orjson.Fragment(plain(value)) if hasattr(value, "as_tuple") else str(value)
+    """Return what orjson has no form for as text; raises TypeError for what is no data."""
+    if isinstance(value, Decimal):
+        return orjson.Fragment(plain(value))
+    if isinstance(value, (bytes, timedelta)):
+        return str(value)
+    raise TypeError(f"a {type(value).__name__} has no place in a file")
 
 
 def read(path: Path, fmt: str) -> Any:
@@ -92,14 +134,23 @@ def read(path: Path, fmt: str) -> Any:
     """
     if fmt == "pickle":
         with path.open("rb") as file:
-            return load_frame(file, str(path))
+            return _unpickled(load_frame(file, str(path)))
     if fmt == "json" and _is_object(path):
         return _table_schema(path)
     table = codec.read(path, fmt)
     if fmt == "csv":
         columns = [_numbers(table.column(i)) for i in range(table.num_columns)]
         table = pa.Table.from_arrays(columns, names=table.column_names)
-    return _frame(table)
+    return of(table)
+
+
+def _unpickled(frame: Any) -> Any:
+    """Return *frame* with objects for the JSON texts in it, if the product has written it."""
+    for name, type_ in codec_pickle.types_in(frame).items():
+        if type_ == "json" and name in frame.columns:
+            frame[name] = _objects(frame[name])
+    frame.attrs.pop(codec_pickle.ATTR, None)
+    return frame
 
 
 def _is_object(path: Path) -> bool:
@@ -130,22 +181,39 @@ def _all(filled: Any, pattern: str) -> bool:
     return bool(_kernel.all(_kernel.match_substring_regex(filled, pattern)).as_py())
 
 
-def _frame(table: pa.Table) -> Any:
+def of(table: pa.Table) -> Any:
+    """Return *table* (n rows x k columns of the types of `core.types`) as a DataFrame."""
     import pandas as pd
 
-    plain = [_storage(table.column(i)) for i in range(table.num_columns)]
+    json = {i for i in range(table.num_columns) if table.column(i).type == types.JSON}
+    plain = [
+        pa.nulls(table.num_rows) if i in json else table.column(i) for i in range(table.num_columns)
+    ]
     stored = pa.Table.from_arrays(plain, names=table.column_names)
     stored = stored.replace_schema_metadata(table.schema.metadata)
-    frame = stored.to_pandas()
-    for name, column in zip(stored.column_names, plain, strict=True):
+    frame = stored.to_pandas(integer_object_nulls=True)
+    for i, name in enumerate(stored.column_names):
+        column = table.column(i)
         nullable = _nullable_dtype(column.type) if column.null_count else None
-        if nullable and str(frame[name].dtype) != nullable:
+        if i in json:
+            frame[name] = _objects(column.cast(pa.string()).to_pylist())
+        elif nullable and str(frame[name].dtype) != nullable:
             frame[name] = pd.array(column.to_pylist(), dtype=nullable)
     return frame
 
 
-def _storage(column: Any) -> Any:
-    return column.cast(pa.string()) if column.type == types.JSON else column
+def _objects(texts: Iterable[Any]) -> Any:
+    """Return the Python objects that JSON *texts* (n, None for NULL) stand for."""
+    import pandas as pd
+
+    return pd.Series([_object(text) for text in texts], dtype=object)
+
+
+def _object(text: Any) -> Any:
+    try:
+        return orjson.loads(text) if isinstance(text, str) else None
+    except orjson.JSONDecodeError:  # somebody else has written it
+        return text
 
 
 def _nullable_dtype(type_: pa.DataType) -> str | None:

@@ -63,7 +63,12 @@ _ADMITTED: dict[str, frozenset[str]] = {
     "pandas.core.indexes.period": frozenset({"_new_PeriodIndex"}),
     "pandas.core.indexes.timedeltas": frozenset({"_new_TimedeltaIndex"}),
     "pandas.core.internals.managers": frozenset({"BlockManager"}),
-    "pyarrow.lib": frozenset({"_restore_array", "chunked_array", "py_buffer", "type_for_alias"}),
+    "pyarrow.lib": frozenset(
+        {
+            *("_restore_array", "chunked_array", "py_buffer", "type_for_alias"),
+            *("decimal128", "dictionary", "duration", "field", "list_", "struct", "timestamp"),
+        }
+    ),
 }
 #: Names that older pickles use for the same modules.
 _RENAMED = {

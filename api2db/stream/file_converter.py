@@ -27,7 +27,7 @@ T = TypeVar("T")
 #: What files and what is in them can raise.
 _FAILURES = (
     *(Api2dbError, OSError, pa.ArrowException, pickle.PicklingError),
-    *(ValueError, TypeError, KeyError, AttributeError, RecursionError),
+    *(ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError),
 )
 #: The rights of what is made for a user: those that the umask leaves.
 _FILE, _FOLDER = 0o666, 0o777

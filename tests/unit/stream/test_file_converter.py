@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from api2db.files import frame
@@ -310,3 +311,90 @@ def test_shards_that_cannot_be_put_away(monkeypatch: pytest.MonkeyPatch, caplog:
     assert len(df) == 3
     assert len(files("store")) == 3
     assert "shards_not_put_away" in caplog.messages
+
+
+# -- what a DataFrame may hold -----------------------------------------------------------
+
+
+def _round_trip(df: pd.DataFrame, fmt: str) -> Any:
+    assert FileConverter.static_store_df(df, f"store/odd.{fmt}", fmt)
+    return FileConverter.static_load_df(f"store/odd.{fmt}", fmt)
+
+
+@pytest.mark.parametrize("fmt", ["parquet", "json", "pickle"])
+def test_nested_values_come_back_as_objects(fmt: str) -> None:
+    """Lists and dicts, alike or not, are what they were, with all the digits of a number."""
+    big = 2**60 + 1
+    df = pd.DataFrame({"unlike": [{"k": 1}, {"k": [big]}, None], "list": [[1], [], [2]]})
+    got = _round_trip(df, fmt)
+    assert got["unlike"].tolist() == [{"k": 1}, {"k": [big]}, None]
+    assert [list(each) for each in got["list"]] == [[1], [], [2]]
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_the_shards_of_a_stream_hold_objects_too(fmt: str) -> None:
+    """What a stream has stored as JSON is no text for those who load or compose it."""
+    rows = pd.DataFrame({"doc": [{"k": 1}, {"k": [2]}, None]})
+    Stream2Local("quakes", path="store/", fmt=fmt).stream(rows)
+    df = FileConverter.static_compose_df_from_dir("store/", fmt, move_composed_path="composed/")
+    assert df is not None
+    assert df["doc"].tolist() == [{"k": 1}, {"k": [2]}, None]
+    (composed,) = files("composed")
+    again = FileConverter.static_load_df(f"composed/{composed}", fmt)
+    assert fmt == "csv" or again["doc"].tolist() == df["doc"].tolist()
+
+
+@pytest.mark.parametrize("fmt", ["json", "pickle", "parquet"])
+def test_a_column_may_mix_types(fmt: str) -> None:
+    """A number beside a text stays a number; it failed for what Arrow has no one type for."""
+    df = pd.DataFrame({"n": [1, 2, 3], "mixed": pd.Series([1, "a", None], dtype=object)})
+    got = _round_trip(df, fmt)
+    assert list(got.columns) == ["n", "mixed"]
+    assert got["mixed"].tolist()[:2] == [1, "a"]
+    assert got["mixed"].isna().tolist() == [False, False, True]
+
+
+def test_a_column_that_mixes_types_is_text_in_csv() -> None:
+    """As pandas writes it."""
+    df = pd.DataFrame({"mixed": pd.Series([1, "a", None], dtype=object)})
+    assert FileConverter.csv_store("store/odd.csv", df)
+    assert Path("store/odd.csv").read_text() == "mixed\n1\na\n\n"
+
+
+def test_a_struct_keeps_whole_numbers_whole() -> None:
+    """A key that some dicts lack made floats of the numbers of the others."""
+    got = _round_trip(pd.DataFrame({"d": [{"a": 2**60 + 1}, {"b": 2}]}), "parquet")
+    assert got["d"][0]["a"] == 2**60 + 1
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_no_columns_are_a_dataframe_too(fmt: str) -> None:
+    """What was stored can be loaded; a file of no bytes, which nobody stored, cannot."""
+    got = _round_trip(pd.DataFrame(), fmt)
+    assert got is not None
+    assert got.shape == (0, 0)
+    Path(f"store/none.{fmt}").touch()
+    assert FileConverter.static_load_df(f"store/none.{fmt}", fmt) is None
+
+
+@pytest.mark.parametrize("fmt", FORMATS[:3])
+def test_a_number_that_no_format_holds_is_an_answer(fmt: str, caplog: Any) -> None:
+    """False, and a line in the log; it was an OverflowError."""
+    assert not FileConverter.static_store_df(pd.DataFrame({"n": [10**30]}), "store/x", fmt)
+    assert "frame_not_stored" in caplog.messages
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        *("timestamp[us][pyarrow]", "date32[day][pyarrow]"),
+        *(pd.ArrowDtype(pa.timestamp("ms", "UTC")), pd.ArrowDtype(pa.decimal128(5, 2))),
+        *(pd.ArrowDtype(pa.list_(pa.int64())), pd.ArrowDtype(pa.struct({"a": pa.int8()}))),
+        *(pd.ArrowDtype(pa.dictionary(pa.int8(), pa.string())), pd.ArrowDtype(pa.duration("s"))),
+    ],
+    ids=str,
+)
+def test_pickles_of_arrow_types_can_be_loaded(dtype: Any) -> None:
+    """What was stored as a pickle can be loaded, whatever types of Arrow it holds."""
+    df = pd.DataFrame({"a": pd.array([None], dtype)})
+    pd.testing.assert_frame_equal(_round_trip(df, "pickle"), df)
