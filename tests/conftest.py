@@ -32,6 +32,7 @@ TARGETS = (
     "bigquery",
     "bitio",
     "siridb",
+    "ikv",
 )
 #: What only some machines can get; it is in the last line, and no failure.
 _OPTIONAL = frozenset({"mysql", "bigquery", "siridb"})

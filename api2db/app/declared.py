@@ -147,6 +147,7 @@ def _to(
         to[name] = Destination(
             stream=key,
             table=out.table or out.name,
+            upsert=out.upsert,
             replace=out.replace,
             attempts=config.limits.attempts,
             must_be_new=out.must_be_new,

@@ -143,6 +143,7 @@ def _destinations(
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(streams)}"
             yield at(document, here, f"there is no stream {stream!r}; {hint}")
         keys = _mapping(to).get("upsert") or []
+        yield from _keyed(here, _mapping(to), _mapping(streams.get(stream)), document)
         for way in ("upsert", "replace"):
             if _mapping(to).get(way) and "local" in _mapping(streams.get(stream)):
                 text = f"local files have no {way}; the stream's 'mode' decides"
@@ -159,6 +160,22 @@ def _destinations(
             if columns and key not in columns:
                 text = f"there is no column {key!r} in 'columns'"
                 yield at(document, (*here, "upsert"), text)
+
+
+def _keyed(
+    here: Place, to: dict[str, Any], stream: dict[str, Any], document: Document
+) -> Iterator[tuple[int, str]]:
+    """Yield what is wrong with how rows go into a store of IKV: by its primary key, no table."""
+    key = _mapping(stream.get("ikv")).get("primary_key")
+    if key is None:
+        return
+    for other in ("table", "replace", "append"):
+        if to.get(other):
+            text = f"IKV has documents by their key alone: write upsert: {key}"
+            yield at(document, (*here, other), text)
+    if to.get("upsert") not in (key, [key]) and not (to.get("replace") or to.get("append")):
+        place = (*here, "upsert") if "upsert" in to else here
+        yield at(document, place, f"the store's primary key is {key!r}: write upsert: {key}")
 
 
 def _source(

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from api2db.app.field import Count, Duration, WebUrl
 from api2db.app.request_model import Model
 from api2db.files import credentials
-from api2db.sink.target import LOAD_PACE, Bigquery, Bitio, Siridb
+from api2db.sink.target import LOAD_PACE, Bigquery, Bitio, Ikv, Siridb
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,6 +80,35 @@ class BitioModel(Model):
         given = self.model_dump(include={"base_url", "host", "port"}, exclude_none=True)
         ca = None if self.ca is None else folder / self.ca
         return Bitio.of(self.database, {**found, **given}, ca)
+
+
+class IkvModel(Model):
+    """A store of IKV."""
+
+    auth: str = Field(
+        min_length=1,
+        description="File of AUTH/ with 'account_id', 'account_passkey' and 'store_name';"
+        " relative to this file.",
+    )
+    primary_key: str = Field(
+        pattern=r"\S", description="The store's primary key: the column that 'upsert' names."
+    )
+    endpoint: str | None = Field(
+        None,
+        pattern=r"^[^/\s]+:\d+$",
+        description="host:port of the gateway; over TLS but on this machine.",
+    )
+    ca: str | None = Field(
+        None, min_length=1, description="File of certificates to trust; relative to this file."
+    )
+
+    def target(self, folder: Path) -> Ikv:
+        """Return the store; raises as `StreamModel.target`."""
+        found = credentials.read(folder / self.auth, Ikv.REQUIRED, ("endpoint",))
+        if self.endpoint is not None:
+            found["endpoint"] = self.endpoint
+        ca = None if self.ca is None else folder / self.ca
+        return Ikv(primary_key=self.primary_key, ca=ca, **found)
 
 
 class SiridbModel(Model):

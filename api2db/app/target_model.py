@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from api2db.app.field import Attempts, Duration, Format, Mode, NotYet, TargetUrl
 from api2db.app.request_model import Model
-from api2db.app.service_model import BigqueryModel, BitioModel, SiridbModel
+from api2db.app.service_model import BigqueryModel, BitioModel, IkvModel, SiridbModel
 from api2db.files import credentials
 from api2db.sink.target import Database, Folder, Target
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: Keys of a stream of which exactly one says what it leads to.
 KINDS = ("url", "dialect", "local", "bigquery", "omnisci", "bitio", "siridb", "ikv")
 #: Those of them that are services: each has a model of its own, which makes the target.
-SERVICES = ("bigquery", "bitio", "siridb")
+SERVICES = ("bigquery", "bitio", "siridb", "ikv")
 
 
 class StreamModel(Model):
@@ -43,7 +43,7 @@ class StreamModel(Model):
     omnisci: NotYet = Field(None, description="Not in this version.")
     bitio: BitioModel | None = Field(None, description="A database of bit.io.")
     siridb: SiridbModel | None = Field(None, description="A database of SiriDB.")
-    ikv: NotYet = Field(None, description="Not in this version.")
+    ikv: IkvModel | None = Field(None, description="A store of IKV.")
 
     @model_validator(mode="after")
     def _one(self) -> StreamModel:

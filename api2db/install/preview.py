@@ -20,7 +20,6 @@ from api2db.core.types import name_of
 from api2db.files.layout import Layout
 from api2db.ingest import watermark
 from api2db.ingest.checkpoint import Checkpoint
-from api2db.sink.local import LocalSink
 from api2db.sink.sql import SqlSink
 
 if TYPE_CHECKING:
@@ -48,8 +47,8 @@ def preview(path: Path, name: str, *, as_json: bool) -> int:
         sink = make_target(config, collector, stream, spool="preview")
         if isinstance(sink, SqlSink):
             tables[stream] = sink.ddl(built.rows.schema)
-        elif isinstance(sink, LocalSink):
-            tables[stream] = f"-- rows go to {sink.place}"
+        elif place := getattr(sink, "place", None):
+            tables[stream] = f"-- rows go to {place}"
     picture = _picture(built, tables)
     if as_json:
         _say(json.dumps(picture, default=str))

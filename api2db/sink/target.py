@@ -182,6 +182,8 @@ class Ikv:
     """
 
     ENDPOINT: ClassVar[str] = "gateway.inlined.io:443"
+    #: What a file of AUTH/ must hold.
+    REQUIRED: ClassVar[tuple[str, ...]] = ("account_id", "account_passkey", "store_name")
 
     account_id: str
     account_passkey: str = field(repr=False)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from api2db.stream.stream import Stream
     from api2db.stream.stream2bigquery import Stream2Bigquery
     from api2db.stream.stream2bitio import Stream2Bitio
+    from api2db.stream.stream2ikv import Stream2Ikv
     from api2db.stream.stream2local import Stream2Local
     from api2db.stream.stream2omnisci import Stream2Omnisci
     from api2db.stream.stream2siridb import Stream2Siridb
@@ -21,6 +22,7 @@ _MODULES = {
     "Stream": "stream",
     "Stream2Bigquery": "stream2bigquery",
     "Stream2Bitio": "stream2bitio",
+    "Stream2Ikv": "stream2ikv",
     "Stream2Local": "stream2local",
     "Stream2Omnisci": "stream2omnisci",
     "Stream2Siridb": "stream2siridb",
@@ -32,6 +34,7 @@ __all__ = [
     "Stream",
     "Stream2Bigquery",
     "Stream2Bitio",
+    "Stream2Ikv",
     "Stream2Local",
     "Stream2Omnisci",
     "Stream2Siridb",

@@ -22,6 +22,7 @@ class Declaration:
             ``upload_failed``.
         target: What it leads to; None if `method` takes the rows.
         table: Table of the target; of a `Folder` the folder or file in it.
+        upsert: Key columns; none means append.
         replace: Each DataFrame takes the place of all that is there.
         must_be_new: Nothing is written if the table was there before this stream.
         drop_duplicates: False; True: of rows that are equal the first stays; or key columns:
@@ -34,6 +35,7 @@ class Declaration:
     stream_type: str
     target: Target | None
     table: str
+    upsert: tuple[str, ...] = ()
     replace: bool = False
     must_be_new: bool = False
     drop_duplicates: bool | tuple[str, ...] = False

@@ -27,6 +27,7 @@ def sink_of(declared: Declaration, spool: str, layout: Layout) -> Sink:
         declared.name,
         name,
         declared.table,
+        upsert=declared.upsert,
         replace=declared.replace,
         must_be_new=layout.ours(declared.name, name) if declared.must_be_new else None,
         distinct=declared.drop_duplicates,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import sqlite3
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tests.fixtures.bigquery import BigqueryServer
+    from tests.fixtures.ikv import IkvServer
     from tests.fixtures.mysqlserver import MysqlServer
     from tests.fixtures.postgres import Postgres
 
@@ -412,6 +414,45 @@ class LocalBackend(Backend):
         if self.fmt == "csv":
             return {k: v if k in _FROM_TEXT else _text(v) for k, v in row.items()}
         return row
+
+
+class IkvBackend(Backend):
+    """A store of its own in the session's gateway; the key is ``id``, where none is asked for."""
+
+    name = "ikv"
+    sql = False
+
+    def __init__(self, server: IkvServer) -> None:
+        self.server = server
+        self.store = f"s{uuid.uuid4().hex[:12]}"
+
+    def sink(self, table: str = "t", *, upsert: tuple[str, ...] = (), **other: Any) -> Sink:
+        """Return an open sink, of an upsert: nothing is ever appended to IKV."""
+        return super().sink(table, upsert=upsert or ("id",), **other)
+
+    def _make(self, delivery: Delivery) -> Sink:
+        """Return a sink that is not open."""
+        return make_sink(self.server.target(self.store), delivery, base=self.server.folder)
+
+    def rows(self, table: str = "t") -> list[dict[str, Any]]:
+        """Return all documents in the order of their first arrival, None for absent fields."""
+        found = [
+            {name: value.decode() for name, value in fields.items()}
+            for fields in self.server.stores.get(self.store, {}).values()
+        ]
+        names = dict.fromkeys(itertools.chain.from_iterable(found))
+        return [{k: _number(k, row[k]) if k in row else None for k in names} for row in found]
+
+    def stored(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return *row* as `rows` gives it back: every value is text."""
+        return {k: v if k in _FROM_TEXT else _text(v) for k, v in row.items()}
+
+
+def _number(name: str, text: str) -> Any:
+    try:
+        return _FROM_TEXT.get(name, str)(text)
+    except ValueError:
+        return text
 
 
 def _text(value: Any) -> Any:

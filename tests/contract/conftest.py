@@ -13,6 +13,7 @@ from tests.contract.backends import (
     BigqueryBackend,
     BitioBackend,
     DuckdbBackend,
+    IkvBackend,
     LocalBackend,
     MysqlBackend,
     PostgresBackend,
@@ -22,6 +23,7 @@ from tests.contract.generic import WIDENING, GenericPostgresBackend, GenericSqli
 from tests.contract.siridb import SiridbBackend
 from tests.fixtures.bigquery import BigqueryServer
 from tests.fixtures.bitio import BitioServer
+from tests.fixtures.ikv import IkvServer
 from tests.fixtures.mariadb import MariaDb
 from tests.fixtures.mysql import MySql
 from tests.fixtures.postgres import Postgres
@@ -37,11 +39,14 @@ GENERIC = ("generic+postgresql", "generic+sqlite")
 SERVERS = ("postgresql", "mariadb", "mysql", "bigquery", "bitio", "siridb")
 DATABASES = (*SERVERS, "sqlite", "duckdb", *GENERIC)
 FILES = tuple(f"{fmt}-{mode}" for mode in ("shard", "update") for fmt in FORMATS)
-BACKENDS = DATABASES + FILES
+BACKENDS = (*DATABASES, "ikv", *FILES)
+#: Targets that take an upsert; IKV has no tables, no types and no markers to test.
+KEYED = (*DATABASES, "ikv")
 #: What has a server of its own, under a fixture of its name.
 SERVICES: dict[str, Callable[[Any], Backend]] = {
     "bigquery": BigqueryBackend,
     "bitio": BitioBackend,
+    "ikv": IkvBackend,
     "siridb": SiridbBackend,
 }
 #: MariaDB by another driver than PyMySQL, and the module that this driver is.
@@ -60,6 +65,13 @@ def postgres() -> Iterator[Postgres]:
 def bitio() -> Iterator[BitioServer]:
     """As `postgres`."""
     with BitioServer(durable=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def ikv() -> Iterator[IkvServer]:
+    """The gateway."""
+    with IkvServer() as server:
         yield server
 
 
@@ -151,6 +163,14 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]
 @pytest.fixture(params=_params(DATABASES))
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     """Every target that speaks SQL in turn."""
+    backend = _able(_backend(request.param, request, tmp_path), request)
+    yield backend
+    backend.close()
+
+
+@pytest.fixture(params=_params(KEYED))
+def keyed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
+    """Every target that takes an upsert in turn."""
     backend = _able(_backend(request.param, request, tmp_path), request)
     yield backend
     backend.close()

@@ -13,7 +13,7 @@ from api2db.app.config import json_schema, load
 from api2db.core.errors import ConfigError
 from api2db.ingest.auth import OAuth2
 from api2db.ingest.pages import Pages
-from api2db.sink.target import Bigquery, Bitio, Database, Folder, Siridb
+from api2db.sink.target import Bigquery, Bitio, Database, Folder, Ikv, Siridb
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -379,7 +379,7 @@ def test_not_yet(tmp_path: Path) -> None:
     """What a later version will do is no unknown key: it says that it is not here yet."""
     text = """\
 streams:
-  a: { ikv: {} }
+  a: { omnisci: {} }
   e: { url: sqlite:///x }
 collectors:
   c: { every: 1, get: https://h/x, to: { e: {} } }
@@ -609,6 +609,53 @@ def test_what_siridb_cannot(tmp_path: Path) -> None:
     assert found == [f"config.yaml:1: streams.siri.siridb: {said}"]
 
 
+IKV = """\
+streams: { kv: { ikv: { auth: AUTH/ikv.json, primary_key: sku } } }
+collectors:
+  c: { every: 1, get: https://h/x, to: { kv: { upsert: sku } } }
+"""
+
+
+def test_a_store_of_ikv(tmp_path: Path) -> None:
+    """The file of AUTH/ says which store; the endpoint is the vendor's, or what is given."""
+    file = tmp_path / "AUTH" / "ikv.json"
+    file.parent.mkdir()
+    file.touch(mode=0o600)
+    login = {"account_id": "acme", "account_passkey": "s3cret-k3y", "store_name": "shop"}
+    file.write_text(json.dumps(login))
+    config = read(tmp_path, IKV)
+    assert config.streams["kv"] == Ikv("acme", "s3cret-k3y", "shop", "sku", Ikv.ENDPOINT)
+    assert "s3cret-k3y" in config.secrets
+    file.write_text(json.dumps({**login, "endpoint": "b.acme:1"}))
+    assert read(tmp_path, IKV).streams["kv"] == Ikv("acme", "s3cret-k3y", "shop", "sku", "b.acme:1")
+    text = IKV.replace("primary_key", "endpoint: 'c.acme:2', ca: c.pem, primary_key")
+    assert read(tmp_path, text).streams["kv"] == Ikv(
+        "acme", "s3cret-k3y", "shop", "sku", "c.acme:2", tmp_path / "c.pem"
+    )
+
+
+_OTHER_KEY = "the store's primary key is 'sku': write upsert: sku"
+_NO_ROWS = "IKV has documents by their key alone: write upsert: sku"
+
+
+@pytest.mark.parametrize(
+    ("to", "where", "said"),
+    [
+        ("{}", "kv", _OTHER_KEY),
+        ("{ upsert: id }", "kv.upsert", _OTHER_KEY),
+        ("{ upsert: [sku, id] }", "kv.upsert", _OTHER_KEY),
+        ("{ append: true }", "kv.append", _NO_ROWS),
+        ("{ replace: true }", "kv.replace", _NO_ROWS),
+        ("{ upsert: sku, table: t }", "kv.table", _NO_ROWS),
+    ],
+)
+def test_rows_go_to_ikv_by_its_key(to: str, where: str, said: str, tmp_path: Path) -> None:
+    """There is nothing else to be, and the line says what to write."""
+    no_file, line = mistakes(tmp_path, IKV.replace("{ upsert: sku }", to))
+    assert "AUTH/ikv.json" in no_file
+    assert line == f"config.yaml:3: collectors.c.to.{where}: {said}"
+
+
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
@@ -671,8 +718,8 @@ def test_neither_nor(tmp_path: Path) -> None:
     text = SMALL.replace("{ local: out }", "{}") % ""
     assert mistakes(tmp_path, text) == [
         "config.yaml:3: streams.files: "
-        "give one of 'url', 'local', 'bigquery', 'bitio', 'siridb', and 'dialect' with 'auth' and"
-        " 'db'"
+        "give one of 'url', 'local', 'bigquery', 'bitio', 'siridb', 'ikv',"
+        " and 'dialect' with 'auth' and 'db'"
     ]
     text = SMALL.replace("sqlite:///x.db", "sqlite:///x.db, mode: replace") % ""
     assert mistakes(tmp_path, text) == [
