@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 logger = logging.getLogger(__name__)
+
+#: The streams of a collector share a file, and each has its own thread.
+_turn = threading.Lock()
 
 
 def remembered(name: str) -> dict[str, str] | None:
@@ -33,14 +37,14 @@ def remembered(name: str) -> dict[str, str] | None:
 
 def remember(name: str, dtypes: Mapping[str, str]) -> None:
     """
-    Keep column -> dtype of the collector *name*.
+    Keep column -> dtype of the collector *name*; any thread.
 
     Raises:
         OSError: The disk refused; what was kept before stays.
     """
     path = _path(name)
     make_folder(path.parent)
-    with atomic_write(path) as file:
+    with _turn, atomic_write(path) as file:
         file.write(json.dumps(dict(dtypes), indent=2).encode())
 
 

@@ -16,26 +16,12 @@ pandas is never imported here: who has a DataFrame has imported it.
 
 from __future__ import annotations
 
-import enum
-import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from datetime import UTC, date, datetime, time
-from decimal import Decimal
 from functools import partial
-from ipaddress import (
-    IPv4Address,
-    IPv4Interface,
-    IPv4Network,
-    IPv6Address,
-    IPv6Interface,
-    IPv6Network,
-)
 from itertools import islice
-from pathlib import PurePath
 from typing import Any
-from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -43,10 +29,14 @@ import pyarrow.compute as pc
 from api2db.core.errors import FormError
 from api2db.core.types import JSON
 from api2db.ingest.chunk import Chunk
+from api2db.ingest.native_value import kind_of, native
 
 _HINT = "yield dicts, lists of dicts, DataFrames, Arrow tables or Checkpoint(value)"
+_MEND = "make it a text or a number"
 #: Rows of a chunk, at most.
 ROWS = 50_000
+#: What stays as it is; looked at first, for most values are of these.
+_PLAIN = frozenset({type(None), bool, int, str})
 #: Whole numbers that a float holds exactly: pandas writes integers beside NaN as floats.
 _WHOLE = 2**53
 
@@ -81,7 +71,7 @@ def chunks(item: object) -> Iterator[Chunk]:
         for start in range(0, len(frame), ROWS):
             yield Chunk(_frame(frame.iloc[start : start + ROWS]))
     elif isinstance(item, (pa.Table, pa.RecordBatch)) or _is_table(item):
-        table = item if isinstance(item, pa.Table) else pa.table(item)
+        table = _arrow(item)
         for start in range(0, table.num_rows, ROWS):
             part = table.slice(start, ROWS)
             yield Chunk.of(part, partial(_table, part))
@@ -90,13 +80,20 @@ def chunks(item: object) -> Iterator[Chunk]:
         while some := list(islice(rows, ROWS)):
             yield Chunk([_row(each) for each in some])
     else:
-        raise FormError(f"{_kind(item)} is no rows", hint=_HINT)
+        raise FormError(f"{kind_of(item)} is no rows", hint=_HINT)
+
+
+def _arrow(item: Any) -> Any:
+    try:
+        return item if isinstance(item, pa.Table) else pa.table(item)
+    except (pa.ArrowException, TypeError) as exc:  # one column, such as pandas' Series
+        raise FormError(f"{kind_of(item)} is no table: {exc}", hint=_HINT) from exc
 
 
 def _row(item: object) -> dict[str, Any]:
     if isinstance(item, Mapping):
         return row(item)
-    raise FormError(f"a row is {_kind(item)}, not a dict", hint=_HINT)
+    raise FormError(f"a row is {kind_of(item)}, not a dict", hint=_HINT)
 
 
 def row(mapping: Mapping[Any, Any]) -> dict[str, Any]:
@@ -114,92 +111,8 @@ def row(mapping: Mapping[Any, Any]) -> dict[str, Any]:
         try:
             found[key if type(key) is str else str(key)] = native(value)
         except TypeError as exc:
-            raise FormError(f"{key!r} holds {exc}", hint="make it a text or a number") from exc
+            raise FormError(f"{key!r} holds {exc}", hint=_MEND) from exc
     return found
-
-
-def native(value: Any) -> Any:
-    """Return one value as `Chunk` has it; TypeError if it has no place in a row."""
-    convert = _NATIVE.get(type(value))
-    if convert is not None:
-        return convert(value)
-    for type_, convert in _NATIVE.items():
-        if isinstance(value, type_):
-            return convert(value)
-    if type(value).__name__ in ("NAType", "NaTType"):
-        return None
-    if hasattr(value, "dtype") and hasattr(value, "tolist"):  # numpy's scalars and arrays
-        return native(value.tolist())
-    raise TypeError(f"{_kind(value)}, which has no place in a row")
-
-
-def _same(value: Any) -> Any:
-    return value
-
-
-def _float(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
-
-
-def _decimal(value: Decimal) -> Decimal | None:
-    return None if value.is_nan() else value
-
-
-def _datetime(value: datetime) -> str | None:
-    if value != value:  # pandas' NaT
-        return None
-    aware = value.replace(tzinfo=UTC) if value.tzinfo is None else value
-    text = aware.isoformat()
-    return text.removesuffix("+00:00") + "Z" if text.endswith("+00:00") else text
-
-
-def _dict(value: Mapping[Any, Any]) -> dict[str, Any]:
-    return {str(key): native(item) for key, item in value.items()}
-
-
-def _list(value: Iterable[Any]) -> list[Any]:
-    return [native(item) for item in value]
-
-
-def _bytes(value: bytes | bytearray | memoryview) -> str:
-    return value.hex()
-
-
-#: The order matters for subclasses: a bool is an int, a datetime is a date.
-_NATIVE: dict[type, Callable[[Any], Any]] = {
-    type(None): _same,
-    enum.Enum: lambda value: native(value.value),
-    bool: bool,
-    int: int,
-    float: _float,
-    str: str,
-    Decimal: _decimal,
-    datetime: _datetime,
-    date: _same,
-    time: time.isoformat,
-    dict: _dict,
-    Mapping: _dict,
-    list: _list,
-    tuple: _list,
-    set: _list,
-    frozenset: _list,
-    bytes: _bytes,
-    bytearray: _bytes,
-    memoryview: _bytes,
-    **dict.fromkeys((UUID, PurePath), str),
-    **dict.fromkeys((IPv4Address, IPv4Interface, IPv4Network), str),
-    **dict.fromkeys((IPv6Address, IPv6Interface, IPv6Network), str),
-}
-
-
-#: What stays as it is; looked at first, for most values are of these.
-_PLAIN = frozenset({type(None), bool, int, str})
-
-
-def _kind(value: object) -> str:
-    kind = type(value)
-    name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
-    return f"{'an' if name[0] in 'aeio' else 'a'} {name}"
 
 
 # -- tables ----------------------------------------------------------------------------
@@ -281,11 +194,17 @@ def _frame(frame: Any) -> list[dict[str, Any]]:
 
 
 def _series(name: str, series: Any) -> list[Any]:
-    if str(series.dtype) == "object":
-        return [native(value) for value in series]
-    if str(series.dtype).startswith("float"):
-        return _floats(series)
-    return _column(name, pa.Array.from_pandas(series))
+    dtype = str(series.dtype)
+    try:
+        if dtype.startswith("Sparse"):
+            return _series(name, series.sparse.to_dense())
+        if dtype == "object" or dtype.startswith("period"):
+            return [native(value) for value in series]
+        if dtype.startswith("float"):
+            return _floats(series)
+        return _column(name, pa.Array.from_pandas(series))
+    except (TypeError, pa.ArrowException) as exc:
+        raise FormError(f"{name!r}, a column of {dtype}: {exc}", hint=_MEND) from exc
 
 
 def _floats(series: Any) -> list[Any]:

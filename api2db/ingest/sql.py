@@ -22,7 +22,7 @@ from api2db.core.backoff import Backoff
 from api2db.core.errors import FormError, SourceError, SourceUnavailable
 from api2db.ingest import sql_engine, sql_table, sql_value
 from api2db.ingest.chunk import Chunk
-from api2db.ingest.native import native
+from api2db.ingest.native_value import native
 from api2db.ingest.source import Request, Response, Source
 
 if TYPE_CHECKING:

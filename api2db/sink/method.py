@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from api2db.core.errors import SinkUnavailable
+from api2db.files import frame
 from api2db.sink.base import Delivery, Landed, Sink
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 class MethodSink(Sink):
     """
     Calls a function with each batch as a DataFrame, made for this call: nobody else has it.
+
+    Whole numbers and booleans with NULL have pandas' nullable types, JSON is Python objects.
 
     A batch is delivered when the function returns. What it raises is taken for a target that
     is away: the batch is tried again, and spilled as any other. A crash between its return and
@@ -59,7 +62,7 @@ class MethodSink(Sink):
 
     def _deliver(self, batch: Batch) -> None:
         try:
-            self._call(_frame(batch.rows))
+            self._call(frame.of(pa.Table.from_batches([batch.rows])).copy())
         except (Exception, SystemExit) as exc:
             why = f"{type(exc).__name__}: {exc}"
             raise SinkUnavailable(f"{self.name}: stream() failed: {why}") from exc
@@ -76,10 +79,3 @@ class MethodSink(Sink):
 
     def close(self) -> None:
         """Do nothing: see `open`."""
-
-
-def _frame(rows: pa.RecordBatch) -> Any:
-    """Return *rows* as a DataFrame (n rows x k columns) of its own; JSON columns are texts."""
-    plain = [c.storage if isinstance(c, pa.ExtensionArray) else c for c in rows.columns]
-    table = pa.table(plain, names=rows.schema.names)
-    return table.to_pandas(split_blocks=True, integer_object_nulls=True).copy()

@@ -15,6 +15,7 @@ import logging
 import queue as queues
 import threading
 import weakref
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,10 +59,12 @@ GRACE = 10.0
 
 _clock = SystemClock()
 _timestamps = Timestamps(_clock)
-_guard = threading.Lock()
+_guard = threading.RLock()
+_starting = threading.Lock()
 #: Streams that lead to the same share a log: it is opened once.
 _logs: weakref.WeakKeyDictionary[Stream, Path] = weakref.WeakKeyDictionary()
 _open: dict[Path, Standalone] = {}
+_threads: weakref.WeakKeyDictionary[Stream, threading.Thread] = weakref.WeakKeyDictionary()
 
 
 class Standalone:
@@ -70,6 +73,7 @@ class Standalone:
 
     Attributes:
         folder: Where its shards lie.
+        runners: How many streams have started that lead here; with the last one it is closed.
 
     Raises:
         StoreLocked: Another process has the STORE.
@@ -80,6 +84,7 @@ class Standalone:
     def __init__(self, declared: Declaration, store: Path) -> None:
         self.declared = declared
         self.name = name_of(declared)
+        self.runners = 0
         self._layout = Layout(store)
         self._turn = threading.Lock()
         self._starting = threading.Lock()
@@ -233,34 +238,51 @@ def queue(stream: Stream) -> queues.Queue[Any]:
 def start(stream: Stream) -> None:
     """Start `stream_start` in a thread, which holds the lock and keeps the process alive."""
     opened(stream)
-    thread = threading.Thread(target=stream.stream_start, name=f"stream-{stream.name}")
-    thread.start()
-    while thread.is_alive() and not stream.lock.locked():
-        thread.join(START)
+    with _starting:
+        thread = _threads.get(stream)
+        if thread is not None and thread.is_alive():
+            if stream.lock.locked():
+                return
+            thread.join()  # its lock was released just now
+        thread = threading.Thread(target=stream.stream_start, name=f"stream-{stream.name}")
+        _threads[stream] = thread
+        thread.start()
+        while thread.is_alive() and not stream.lock.locked():
+            thread.join(START)
 
 
 def stream_start(stream: Stream) -> None:
     """
     Deliver what comes into the stream's queue, holding its lock, until somebody releases that.
 
-    Then, or when the worker has died, the lock is free.
+    When the worker has died, the lock is free, too. Does nothing if the lock is held already.
     """
-    with stream.lock:
-        found = opened(stream)
+    if not stream.lock.acquire(blocking=False):
+        return
+    try:
+        with _guard:
+            found = opened(stream)
+            found.runners += 1
         worker = found.start()
-        while not worker.join(0.0) and not stream.lock.acquire(timeout=LOOK):
+        while stream.lock.locked() and not worker.join(LOOK):
             pass
-        closed(stream)
-        if not stream.lock.locked():  # the worker died, and nobody released it
-            stream.lock.acquire()
+        with _guard:
+            found.runners -= 1
+            if not found.runners:
+                closed(stream)
+    finally:
+        with suppress(RuntimeError):  # somebody has released it
+            stream.lock.release()
 
 
 def check_failures(stream: Stream) -> None:
     """Try to deliver what lies in the stream's folder of ``upload_failed``; blocks until then."""
     running = _logs.get(stream) in _open
-    opened(stream).settle()
-    if not running:
-        closed(stream)
+    found = opened(stream)
+    found.settle()
+    with _guard:
+        if not running and not found.runners:
+            closed(stream)
 
 
 def again(stream: Stream) -> None:

@@ -77,6 +77,23 @@ def test_what_is_no_row_is_refused(item: object) -> None:
         rows(item)
 
 
+@pytest.mark.parametrize(
+    "bad", [[1j], pd.to_timedelta([1], unit="s"), pd.Series([object()]), pd.Series([1])]
+)
+def test_a_column_without_a_place_says_so(bad: Any) -> None:
+    """Whatever pandas and Arrow raise for it, the error is one, and names the column."""
+    item = bad if str(getattr(bad, "dtype", "")) == "int64" else pd.DataFrame({"s": bad})
+    with pytest.raises(FormError, match="'s'|Series"):
+        rows(item)
+
+
+def test_periods_are_texts_and_sparse_columns_are_dense() -> None:
+    """A month was the number of months since 1970."""
+    months = pd.PeriodIndex(["2024-01", None], freq="M")
+    df = pd.DataFrame({"month": months, "few": pd.arrays.SparseArray([0, 1])})
+    assert rows(df) == [{"month": "2024-01", "few": 0}, {"month": None, "few": 1}]
+
+
 def test_late_keys_and_integers_beside_null_stay() -> None:
     """A key that the first row lacks is a column, and 1 beside None is a 64-bit integer."""
     [batch] = built([{"a": None}, {"a": 2**60}, {"late": "x"}])

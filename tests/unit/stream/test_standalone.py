@@ -161,3 +161,75 @@ def test_a_dataframe_is_one_record_whatever_its_size(project: Path) -> None:
     stream.q.put(frame[:0])
     standalone.opened(stream).settle()
     assert len(pd.read_parquet(project / "all.parquet")) == 0
+
+
+def _threads_of(name: str) -> int:
+    return sum(thread.name == f"stream-{name}" for thread in threading.enumerate())
+
+
+def test_a_second_start_changes_nothing() -> None:
+    """One thread has the stream, which the release of its lock ends; then it can start again."""
+    stream = Mine()
+    stream.start()
+    stream.start()
+    assert _threads_of("mine") == 1
+    stream.lock.release()
+    stream.start()  # at once, while the first thread ends
+    assert stream.lock.locked()
+    assert _threads_of("mine") == 1
+    stream.q.put(pd.DataFrame({"n": [1]}))
+    assert stream.called.wait(LONG)
+    _stop(stream)
+    assert _threads_of("mine") == 0
+
+
+def test_the_end_of_one_stream_is_not_that_of_another_with_its_log(project: Path) -> None:
+    """Two objects that lead to the same place: what is put into the second one still lands."""
+    one, two = Stream2Local("quakes"), Stream2Local("quakes")
+    one.start()
+    two.start()
+    one.lock.release()
+    while _threads_of("quakes") > 1:
+        threading.Event().wait(0.01)
+    assert two.lock.locked()
+    two.q.put(pd.DataFrame({"n": [1]}))
+    standalone.opened(two).settle()
+    assert _landed(project / "STORE/quakes/parquet") == [1]
+    _stop(two)
+    assert not standalone._open
+
+
+def test_streams_of_one_collector_learn_its_types_at_the_same_time(caplog: Any) -> None:
+    """They write one file: none gets in the way of another."""
+    streams = [Mine() for _ in range(8)]
+    together = threading.Barrier(len(streams))
+
+    def learn(stream: Mine) -> None:
+        for n in range(5):
+            together.wait(LONG)
+            stream.remember_dtypes(pd.DataFrame({f"n{n}": [1]}))
+
+    threads = [threading.Thread(target=learn, args=(stream,)) for stream in streams]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LONG)
+    assert not caplog.messages
+    assert Mine().dtypes == {"n4": "int64"}
+
+
+def test_a_users_method_gets_what_was_put(project: Path) -> None:
+    """Whole numbers beside NULL are Int64, and nested values are objects."""
+    got: list[pd.DataFrame] = []
+
+    class Own(Stream):
+        def stream(self, data: pd.DataFrame) -> None:
+            got.append(data)
+
+    stream = Own("own")
+    stream.q.put(pd.DataFrame({"n": pd.array([2**60 + 1, None], "Int64"), "d": [{"a": 1}, None]}))
+    standalone.opened(stream).settle()
+    (df,) = got
+    assert str(df["n"].dtype) == "Int64"
+    assert df["n"][0] == 2**60 + 1
+    assert df["d"].tolist() == [{"a": 1}, None]
