@@ -11,16 +11,13 @@ from __future__ import annotations
 
 import uuid
 from contextlib import suppress
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
-
-from google.api_core.exceptions import BadRequest
 
 from api2db.core.batch import Limit
 from api2db.core.errors import SinkError, SinkMisconfigured
 from api2db.sink import bigquerycolumn as bq
 from api2db.sink import bigqueryscript as script
-from api2db.sink.bigqueryerrors import translate
-from api2db.sink.bigqueryjobs import Jobs
 from api2db.sink.bigquerystage import Stage, name_of, prefix_of
 from api2db.sink.bigquerystage import stage as staged
 from api2db.sink.bigquerytable import BigqueryTable, changing
@@ -34,6 +31,10 @@ if TYPE_CHECKING:
 
     from api2db.sink.base import Delivery
     from api2db.sink.target import Bigquery
+
+# The client takes a second to import, and is when the stream connects; a missing one is told now.
+if find_spec("google.cloud.bigquery") is None:
+    raise ImportError("google-cloud-bigquery is not installed", name="google.cloud.bigquery")
 
 #: Makes the marker table.
 _CREATE_LEDGER = """
@@ -76,6 +77,8 @@ class BigquerySink(BigqueryTable):
     # -- connection ----------------------------------------------------------------
 
     def _connect(self) -> None:
+        from api2db.sink.bigqueryjobs import Jobs
+
         self._jobs = Jobs(self._whole)
         lies = self._db.dataset(self._dataset)
         wanted = self._whole.location
@@ -172,6 +175,8 @@ class BigquerySink(BigqueryTable):
                 self._db.query(self._removal())
             self._reset()
             return
+        from google.api_core.exceptions import BadRequest
+
         try:
             with changing[self._place]:
                 self._db.query(self._script(), _id_of(self._id()))
@@ -214,6 +219,8 @@ class BigquerySink(BigqueryTable):
     # -- errors --------------------------------------------------------------------
 
     def _translate(self, exc: Exception) -> SinkError:
+        from api2db.sink.bigqueryerrors import translate
+
         return translate(exc)
 
 

@@ -10,13 +10,13 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
-from google.cloud import bigquery
 
 from api2db.sink import bigquerycolumn as bq
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from google.cloud import bigquery
 
     from api2db.sink.base import Delivery
     from api2db.sink.bigqueryjobs import Jobs
@@ -60,6 +60,9 @@ def stage(
     targets: Sequence[Target],
 ) -> Stage:
     """Put rows into a table of *dataset*; column i is named ``c<i>``."""
+    from google.cloud import bigquery
+    from pyarrow import parquet
+
     # Names of the source may be anything: they are replaced by numbers.
     names = [f"c{i}" for i in range(len(targets))]
     table = pa.table([columns[target.name] for target in targets], names=names)
@@ -72,7 +75,7 @@ def stage(
         jobs.writer.fill(f"{dataset}.{made.name}", table)
         return made
     file = BytesIO()
-    pq.write_table(table, file, compression="snappy", store_schema=False)
+    parquet.write_table(table, file, compression="snappy", store_schema=False)
     data = file.getvalue()
     made = Stage(name_of(delivery, markers, data), table.num_rows)
     place = _table(dataset, made, schema)
@@ -81,6 +84,8 @@ def stage(
 
 
 def _table(dataset: str, made: Stage, schema: Sequence[bigquery.SchemaField]) -> bigquery.Table:
+    from google.cloud import bigquery
+
     table = bigquery.Table(f"{dataset}.{made.name}", schema=schema)
     table.expires = datetime.now(UTC) + _LIFE
     return table

@@ -7,7 +7,6 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
-from google.api_core.exceptions import Conflict, NotFound
 
 from api2db.core import types
 from api2db.core.errors import ConfigError, SinkUnavailable
@@ -149,6 +148,8 @@ class BigqueryTable(SqlSink):
             self._execute_ddl(f"create or replace table {self.table} {by}as {as_}")
 
     def _execute_ddl(self, statement: str) -> None:
+        from google.api_core.exceptions import Conflict, NotFound
+
         try:
             self._db.query(statement)
         except (NotFound, Conflict) as exc:

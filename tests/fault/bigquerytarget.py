@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -32,10 +33,9 @@ class HttpFrontend(Frontend):
 
 
 class BigqueryTarget(Target):
-    """By the Storage Write API, for lives are shorter than a minute."""
+    """By the Storage Write API."""
 
     name = "bigquery"
-    keys = "latency: 200ms"
 
     def __init__(self, folder: Path, seed: int) -> None:
         super().__init__(folder, seed)
@@ -52,7 +52,7 @@ class BigqueryTarget(Target):
 
     def stream(self) -> str:
         return (
-            f"{{ bigquery: {{ project: {self.server.project}, dataset: d, {self.keys},"
+            f"{{ bigquery: {{ project: {self.server.project}, dataset: d, latency: 200ms,"
             f' endpoint: "http://127.0.0.1:{self.proxy.port}",'
             f' write_endpoint: "{self.server.write_endpoint}" }} }}'
         )
@@ -104,10 +104,10 @@ class BigqueryTarget(Target):
 
 
 class BigqueryLoadTarget(BigqueryTarget):
-    """By load jobs: one at the start of each life, and one a minute."""
+    """By load jobs."""
 
     name = "bigqueryload"
-    keys = "latency: 60s"
+    daemon = (sys.executable, "-m", "tests.fault.loadjobs")
 
 
 TARGETS |= {cls.name: cls for cls in (BigqueryTarget, BigqueryLoadTarget)}

@@ -126,7 +126,8 @@ class KillLoop:
         for name in targets:
             self.targets.append(TARGETS[name](folder, seed))
         env = {"API_TOKEN": TOKEN, "PYTHONPATH": str(ROOT)}
-        self.daemon = Daemon(folder, env, DAEMON if order else OVERTAKING)
+        (command,) = {target.daemon or DAEMON for target in self.targets}
+        self.daemon = Daemon(folder, env, command if order else OVERTAKING)
         (folder / "config.yaml").write_text(
             config(self.targets, self.api.url, "attempts: 2" if spills else "")
         )

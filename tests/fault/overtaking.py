@@ -9,20 +9,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from api2db.core.batch import GROUP
 from api2db.install.cli import main
 from api2db.stream.backlog import Backlog
 
 if TYPE_CHECKING:
-    from api2db.core.batch import Batch
+    from api2db.core.batch import Batch, Limit
 
 _in_order = Backlog.read
 
 
-def _overtaking(self: Backlog, most: int, *, bulk: bool) -> list[Batch]:
-    newer = self._spool.read(self.stream, GROUP._replace(batches=most))
+def _overtaking(self: Backlog, limit: Limit, *, bulk: bool) -> list[Batch]:
+    newer = self._spool.read(self.stream, limit)
     self._from_spill = False
-    return newer or _in_order(self, most, bulk=bulk)
+    return newer or _in_order(self, limit, bulk=bulk)
 
 
 if __name__ == "__main__":

@@ -42,11 +42,13 @@ class Target(ABC):
 
     Attributes:
         tables: Which resources of the API it takes.
+        daemon: Another command than ``api2db``, if it needs one.
         passes: The crash points of its sink.
     """
 
     name: ClassVar[str]
     tables: ClassVar[tuple[str, ...]] = ("events", "state")
+    daemon: ClassVar[tuple[str, ...]] = ()
     passes: ClassVar[tuple[str, ...]] = IN_LOAD
 
     def __init__(self, folder: Path, seed: int) -> None:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
+from google.cloud.bigquery import Table
 
 from api2db.core.batch import Batch
 from api2db.core.errors import SinkMisconfigured, SinkUnavailable, SinkUnknown
 from api2db.sink.base import Delivery
 from api2db.sink.bigquery import BigquerySink
+from api2db.sink.bigqueryjobs import Jobs
 from api2db.sink.target import Bigquery
 from tests.fixtures.bigquery_standin import StandIn
 
@@ -145,3 +147,17 @@ def test_a_hung_call_is_cut_off(service: StandIn) -> None:
         asking.join(10)
     assert not asking.is_alive()
     assert failed
+
+
+def test_a_job_that_ended_well_is_the_one(service: StandIn) -> None:
+    """Asked for again under its id it is found, unless what it did is gone."""
+    jobs = Jobs(Bigquery("p", "d", endpoint=service.url))
+    for _ in range(2):
+        jobs.query("select 1", "q")
+    assert service.inserted == ["q_0", "q_0"]
+    service.inserted.clear()
+    table = Table("p.d.t")
+    for anew in (True, False, True):
+        jobs.load(b"", table, "l", anew=anew)
+    assert service.inserted == ["l_0", "l_0", "l_0", "l_1"]
+    jobs.close()

@@ -124,3 +124,25 @@ def test_no_driver_is_imported_until_it_is_needed() -> None:
         "assert not {'psycopg', 'duckdb', 'pymysql', 'pandas'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_bigquery_s_client_is_imported_when_the_stream_connects() -> None:
+    """It takes a second; a missing one is told at once all the same."""
+    make = (
+        "from pathlib import Path\n"
+        "from api2db.sink.base import Delivery\n"
+        "from api2db.sink.registry import make_sink\n"
+        "from api2db.sink.target import Bigquery\n"
+        "make_sink(Bigquery('p', 'd'), Delivery('0' * 32, 'c', 's', 't'), base=Path())\n"
+    )
+    code = f"import sys\n{make}assert not {{'grpc', 'requests', 'pandas'}} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    code = (
+        "import importlib.util as util\n"
+        "found = util.find_spec\n"
+        "util.find_spec = lambda name, *args: None if 'bigquery' in name else found(name, *args)\n"
+    )
+    command = [sys.executable, "-c", code + make]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert "pip install 'api2db[bigquery]>=2'" in run.stderr
