@@ -149,9 +149,21 @@ class Standalone:
                     worker.interrupt()
                     worker.join(GRACE)
 
+    def died(self) -> bool:
+        """Wait a little while; return whether the worker has ended, and nobody has ended it."""
+        with self._starting:
+            worker = self._worker
+        if worker is None or not worker.join(LOOK):
+            return False
+        with self._starting:
+            return self._worker is worker
+
     def settle(self) -> None:
-        """Block until nothing waits, or what waits cannot land now."""
+        """Try to deliver what waits, at once; block until it is there, or cannot land now."""
         worker = self.start()
+        if worker.progress.error:  # it waits before its next attempt; a new one does not
+            self.stop()
+            worker = self.start()
         look = threading.Event()
         while worker.backlog.batches:
             progress = worker.progress
@@ -263,8 +275,8 @@ def stream_start(stream: Stream) -> None:
         with _guard:
             found = opened(stream)
             found.runners += 1
-        worker = found.start()
-        while stream.lock.locked() and not worker.join(LOOK):
+        found.start()
+        while stream.lock.locked() and not found.died():
             pass
         with _guard:
             found.runners -= 1

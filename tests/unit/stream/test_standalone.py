@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 
+from api2db.core.backoff import Backoff
 from api2db.stream import Stream2Local, direct, standalone
 from api2db.stream.stream import Stream
 
@@ -233,3 +234,24 @@ def test_a_users_method_gets_what_was_put(project: Path) -> None:
     assert str(df["n"].dtype) == "Int64"
     assert df["n"][0] == 2**60 + 1
     assert df["d"].tolist() == [{"a": 1}, None]
+
+
+def test_check_failures_does_not_wait_for_the_next_attempt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While the thread lives and waits, minutes perhaps, what is asked for is done at once."""
+    monkeypatch.setattr(standalone, "ATTEMPTS", 1)
+    monkeypatch.setattr(Backoff, "delay", lambda *_: 3600.0)
+    stream = Mine()
+    stream.fails = True
+    stream.start()
+    stream.q.put(pd.DataFrame({"n": [1]}))
+    shards = Path("STORE/upload_failed/mine/stream")
+    while not list(shards.glob("*.parquet")):
+        threading.Event().wait(0.01)
+    stream.fails = False
+    stream.check_failures()
+    assert stream.got == [1]
+    assert not list(shards.glob("*.parquet"))
+    assert stream.lock.locked()
+    _stop(stream)
