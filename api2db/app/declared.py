@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from api2db.app.secret import secrets_of_targets
 from api2db.app.settings import CollectorConfig, Config, Destination, FolderConfig, FunctionConfig
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
     from api2db.app.collector_files import Found
     from api2db.sink.target import Target
-    from api2db.store.store import Store
     from api2db.stream.declaration import Declaration, StoreDeclaration
-    from api2db.stream.stream import Stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +87,12 @@ def _joined(config: Config, parts: _Parts) -> Config:
 
 def _parts(config: Config, found: Found) -> _Parts:
     name = found.collector.name
+    for what in ("import_target", "api_form", "streams", "stores"):
+        if not callable(value := getattr(found.collector, what)):
+            raise ConfigError(f"{what} is {value!r}", hint="give a function, without calling it")
     with _edge(found, config.folder):
-        streams: list[Stream] = list(found.collector.streams() or ())
-        stores: list[Store] = list(found.collector.stores() or ())
-        outs = [stream.declaration() for stream in streams]
-        ins = [store.declaration() for store in stores]
+        outs: list[Declaration] = _declarations("streams", found.collector.streams())
+        ins: list[StoreDeclaration] = _declarations("stores", found.collector.stores())
     if not outs:
         raise ConfigError("its streams() brings no stream", hint="return a list of Stream2X")
     targets: dict[str, Target] = {}
@@ -108,6 +107,17 @@ def _parts(config: Config, found: Found) -> _Parts:
         max_age=config.limits.max_age,
     )
     return _Parts(collector, _stores(config, name, ins, found, targets), targets)
+
+
+def _declarations(what: str, returned: Any) -> list[Any]:
+    """Return what the engine runs of the streams, or stores, that a user's function returns."""
+    if returned is not None and not hasattr(returned, "__iter__"):
+        raise ConfigError(f"its {what}() returns {returned!r}", hint="return a list")
+    found = list(returned or ())
+    for each in found:
+        if not hasattr(each, "declaration"):
+            raise ConfigError(f"its {what}() brings {each!r}", hint=f"return a list of {what}")
+    return [each.declaration() for each in found]
 
 
 @contextlib.contextmanager

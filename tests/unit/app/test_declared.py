@@ -196,3 +196,22 @@ def test_two_stores_of_one_folder_are_one(tmp_path: Path) -> None:
     declare(other, '[Stream2Local("q")]', f"[{store.format(60, 'a')}, {store.format(9, 'b')}]")
     with pytest.raises(ConfigError, match="two stores compose the shards of"):
         load(other / "config.yaml", {})
+
+
+@pytest.mark.parametrize(
+    ("streams", "stores", "said"),
+    [
+        ("[1]", "[]", r"its streams\(\) brings 1; return a list of streams"),
+        ("Stream2Local('quakes')", "[]", r"its streams\(\) returns .*; return a list"),
+        ("[Stream2Local('quakes')]", "[None]", r"its stores\(\) brings None"),
+        ("[]; streams = None", "[]", "streams is None; give a function, without calling it"),
+        ("[]; form = form()", "[]", "api_form is .*; give a function, without calling it"),
+    ],
+)
+def test_what_is_no_stream_is_said_at_its_collector(
+    tmp_path: Path, streams: str, stores: str, said: str
+) -> None:
+    """The error names the argument, not a line of the product."""
+    file = declare(tmp_path, streams, stores)
+    with pytest.raises(ConfigError, match=rf"^collectors/{file}:\d+: {said}"):
+        load(tmp_path / "config.yaml", {})
