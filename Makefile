@@ -49,6 +49,9 @@ soak: $(READY) servers  ## The long tests: KILLS=200 kills within FOR seconds, m
 	@sh scripts/setup_drivers.sh
 	@if [ -e .cache/bigquery-venv/.ready ]; then \
 		$(PY) -m tests.fault.killloop --targets bigquery --kills 40 $(if $(FOR),--seconds $(FOR)); fi
+	@if $(PY) -c 'from tests.fixtures.siridb import binaries as b; exit(not b())'; then \
+		$(PY) -m tests.fault.killloop --targets siridb --kills 40 $(if $(FOR),--seconds $(FOR)) && \
+		$(PY) -m tests.fault.killloop --targets siridb --kills 10 --without-markers; fi
 	@$(PY) -m pytest -q -m soak --timeout 1000 --show-capture stdout
 
 lint: $(READY)  ## ruff, and the layers

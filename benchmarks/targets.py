@@ -13,6 +13,7 @@ both, every other round in the opposite order; a ratio is the median of the roun
 from __future__ import annotations
 
 import argparse
+import asyncio
 import io
 import itertools
 import json
@@ -39,8 +40,8 @@ from api2db.core.batch import Batch
 from api2db.sink.base import Delivery
 from api2db.sink.bigquerywrite import Writer, _requests
 from api2db.sink.registry import make_sink
-from api2db.sink.target import Bigquery, Bitio, Database, Folder
-from tests.fixtures import bigquery, bitio, mariadb, mysql
+from api2db.sink.target import Bigquery, Bitio, Database, Folder, Siridb
+from tests.fixtures import bigquery, bitio, mariadb, mysql, siridb
 from tests.fixtures.postgres import Postgres
 
 if TYPE_CHECKING:
@@ -368,6 +369,78 @@ class BigqueryWriteTarget(BigqueryTarget):
                 raise SystemExit(answer.error.message)
 
 
+class SiridbTarget(Target):
+    """One insert of prepared points, a series for each column, which nobody counts again."""
+
+    name = "siridb"
+    goal = 0.6
+    upserts = False
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        super().__init__(folder, stack)
+        self._server = stack.enter_context(siridb.SiriDbServer())
+        self._server.create_database("bench")
+        self._loop = stack.enter_context(asyncio.Runner())
+        self._db = self._loop.run(self._connected())
+        stack.callback(self._loop.run, self._closed())
+        self._prepared: list[dict[str, list[tuple[int, Any]]]] = []
+
+    async def _connected(self) -> Any:
+        from siridb.connector.lib.connection import SiriDBAsyncConnection
+
+        connection = SiriDBAsyncConnection()
+        login = (siridb.USER, siridb.PASSWORD, "bench")
+        await connection.connect(*login, host="127.0.0.1", port=self._server.port)
+        return connection
+
+    async def _closed(self) -> None:
+        self._db.close()
+        await asyncio.sleep(0.01)
+
+    def url(self) -> str:
+        """Return nothing: it has no URL."""
+        return ""
+
+    def target(self) -> Leads:
+        """Return the database."""
+        hosts = (("127.0.0.1", self._server.port),)
+        return Siridb(hosts, "bench", siridb.USER, siridb.PASSWORD)
+
+    def execute(self, statement: str) -> list[Any]:
+        """Run a query."""
+        return [self._loop.run(self._db.query(statement))]
+
+    def begin(self, schema: pa.Schema) -> None:
+        """Drop all series of both tables; make those of the driver with a point each."""
+        self.execute("drop series /^(ours|own).*/")
+
+    def count(self, table: str) -> int:
+        """Return how many points a column without NULL has."""
+        (found,) = self.execute(f'select count() from "{table}|id"')
+        return sum(count for _, count in found[f"{table}|id"])
+
+    def prepare(self, transactions: Sequence[pa.Table]) -> None:
+        """Make points."""
+        start = 1_700_000_000_000_000_000
+        for table in transactions:
+            ticks = range(start, start + table.num_rows)
+            start += 1_000_000_000
+            self._prepared.append(
+                {
+                    f"own|{name}": [
+                        (tick, value)
+                        for tick, value in zip(ticks, table[name].to_pylist(), strict=True)
+                        if value is not None
+                    ]
+                    for name in table.column_names
+                }
+            )
+
+    def fastest(self, i: int) -> None:
+        """Insert them."""
+        self._loop.run(self._db.insert(self._prepared[i]))
+
+
 class Parquet(Target):
     """pyarrow writes a file for each page, and it is synced."""
 
@@ -414,7 +487,7 @@ class Parquet(Target):
 TARGETS: dict[str, type[Target]] = {
     cls.name: cls for cls in (Postgresql, Mariadb, Mysql, Duckdb, Sqlite, Parquet, BitIo)
 }
-TARGETS |= {cls.name: cls for cls in (BigqueryTarget, BigqueryWriteTarget)}
+TARGETS |= {cls.name: cls for cls in (BigqueryTarget, BigqueryWriteTarget, SiridbTarget)}
 
 
 def pages(count: int) -> list[pa.RecordBatch]:
@@ -443,7 +516,10 @@ def pages(count: int) -> list[pa.RecordBatch]:
 
 def batches(rows: Sequence[pa.RecordBatch]) -> list[Batch]:
     """Return *rows* as new batches."""
-    return [Batch(uuid.uuid4().hex, n, n, page) for n, page in zip(_numbers, rows, strict=False)]
+    return [
+        Batch(uuid.uuid4().hex, n, 1_700_000_000_000_000_000 + n * 1_000_000, page)
+        for n, page in zip(_numbers, rows, strict=False)
+    ]
 
 
 def measure(target: Target, rounds: int, count: int, *, upsert: bool) -> dict[str, Any]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from api2db.core.batch import Batch
+    from api2db.sink.siridbclient import Series
     from api2db.sink.siridbledger import Base
     from api2db.sink.target import Siridb
 
@@ -99,9 +100,8 @@ class SiridbSink(Sink):
         self, batches: Sequence[Batch], load: Sequence[Points], forget: Collection[str]
     ) -> Landed:
         known = {batch.id for batch in batches if batch.id in self._ledger.intents}
-        low, high = _range(load)
-        have = self._have(load, low, high, again=bool(known))
-        before = {name: points.total() for name, points in have.items()}
+        present = self._client.listed({name: None for points in load for name in points.series})
+        have = self._have(load, present, again=bool(known))
         todo, base, landed = self._todo(load, have)
         crash_point("sink.before_marker")
         fresh = [batch for batch in batches if batch.id not in known]
@@ -112,23 +112,25 @@ class SiridbSink(Sink):
         if todo or known:  # what an earlier life inserted may not be written down either
             self._ledger.seal()
         crash_point("sink.before_commit")
-        self._verify(todo, before, low, high)
+        self._verify(todo, present)
         crash_point("sink.after_commit")
         empty = {batch.id for batch in batches if not batch.rows.num_rows}
         rows = sum(points.rows for points in load if points.id not in landed)
         return Landed(rows, frozenset(landed | (known & empty)))
 
-    def _have(self, load: Sequence[Points], low: int, high: int, *, again: bool) -> dict[str, Have]:
+    def _have(
+        self, load: Sequence[Points], present: Mapping[str, Series], *, again: bool
+    ) -> dict[str, Have]:
         """
-        Return what the series of *load* hold from *low* to *high*, where that matters.
+        Return what the series of *load* hold in its range of ticks, where that matters.
 
-        A series that ends before *low* holds nothing there; it is left out, unless equal points
+        A series that ends before it holds nothing there; it is left out, unless equal points
         may come within the load.
         """
-        names = list({name: None for points in load for name in points.series})
-        ends = self._client.listed(names)
-        reached = [name for name in names if name in ends and ends[name][1] >= low]
+        low, high = _range(load)
+        reached = [name for name, series in present.items() if series.end >= low]
         within = again or _overlap(load)
+        names = {name: None for points in load for name in points.series}
         have: dict[str, Have] = {name: Have() for name in (names if within else reached)}
         for name, points in self._client.points(reached, low, high):
             have[name].update(map(key_of, points))
@@ -164,19 +166,13 @@ class SiridbSink(Sink):
                 landed.add(batch.id)
         return todo, bases, landed
 
-    def _verify(
-        self,
-        todo: Mapping[str, Sequence[Any]],
-        before: Mapping[str, int],
-        low: int,
-        high: int,
-    ) -> None:
+    def _verify(self, todo: Mapping[str, Sequence[Any]], before: Mapping[str, Series]) -> None:
         """Raise `SinkUnknown` unless every point is there: the next attempt adds what is not."""
-        counts = self._client.counts(todo, low, high)
-        lost = sum(
-            max(0, before.get(name, 0) + len(points) - counts.get(name, 0))
-            for name, points in todo.items()
-        )
+        now = self._client.listed(todo)
+        lost = 0
+        for name, points in todo.items():
+            due = len(points) + (before[name].length if name in before else 0)
+            lost += max(0, due - (now[name].length if name in now else 0))
         if lost:
             raise SinkUnknown(f"SiriDB acknowledged {lost} points that it does not have")
 
@@ -190,12 +186,12 @@ class SiridbSink(Sink):
         ]
         columns = columns_of(batches)
         wanted = {name: column for one in layouts for (_, column), name in one.names.items()}
-        held = {name: type_ for name, (type_, _) in self._client.listed(wanted).items()}
+        held = {name: series.type for name, series in self._client.listed(wanted).items()}
         for name, column in wanted.items():
             if name not in held:
                 held[name] = sql_type(columns[column], "siridb") if _has(columns[column]) else ""
         extra = suffixes(layouts, held)
-        held |= {name: type_ for name, (type_, _) in self._client.listed(extra).items()}
+        held |= {name: series.type for name, series in self._client.listed(extra).items()}
         evolve = self.delivery.schema == "evolve"
         load = [layout.fill(held, evolve=evolve) for layout in layouts]
         reject(batches, _numbered(load))
@@ -269,15 +265,13 @@ def _has(type_: Any) -> bool:
 
 def _range(load: Sequence[Points]) -> tuple[int, int]:
     """Return the first and the last tick of *load*."""
-    ends = [ends for points in load for ends in points.ticks()]
-    if not ends:
-        return 0, 0
-    return min(low for low, _ in ends), max(high for _, high in ends)
+    ends = [points.ticks for points in load if points.series]
+    return min((low for low, _ in ends), default=0), max((high for _, high in ends), default=0)
 
 
 def _overlap(load: Sequence[Points]) -> bool:
     """Return whether two batches of *load* have ticks in the same range."""
-    ranges = sorted(_range([points]) for points in load if points.series)
+    ranges = sorted(points.ticks for points in load if points.series)
     return any(later[0] <= earlier[1] for earlier, later in itertools.pairwise(ranges))
 
 

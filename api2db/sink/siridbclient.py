@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from siridb.connector.lib.connection import SiriDBAsyncConnection
 
@@ -33,6 +33,21 @@ SELECT_POINTS = 500_000
 QUERY_SERIES = 1_000
 #: What `show time_precision` says -> nanoseconds.
 UNITS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
+
+
+class Series(NamedTuple):
+    """
+    What the server says of a series.
+
+    Attributes:
+        type: ``integer``, ``float`` or ``string``.
+        end: Its last tick.
+        length: How many points it has.
+    """
+
+    type: str
+    end: int
+    length: int
 
 
 class Client:
@@ -101,12 +116,12 @@ class Client:
         for package in _packages(points):
             self._run(self._connected().insert(package, timeout=REQUEST_TIMEOUT))
 
-    def listed(self, names: Iterable[str]) -> dict[str, tuple[str, int]]:
-        """Return type and last tick of those of *names* that are series."""
-        found: dict[str, tuple[str, int]] = {}
+    def listed(self, names: Iterable[str]) -> dict[str, Series]:
+        """Return those of *names* that are there."""
+        found: dict[str, Series] = {}
         for some in _slices(list(names), QUERY_SERIES):
-            query = f"list series name, type, end {_quoted(some)} limit {len(some)}"
-            found |= {name: (type_, end) for name, type_, end in self.query(query)["series"]}
+            query = f"list series name, type, end, length {_quoted(some)} limit {len(some)}"
+            found |= {name: Series(*rest) for name, *rest in self.query(query)["series"]}
         return found
 
     def counts(self, names: Iterable[str], low: int, high: int) -> dict[str, int]:

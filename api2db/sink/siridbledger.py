@@ -63,10 +63,9 @@ class Ledger:
         self.intents, self._entries = {}, 0
         listed = self._client.listed([self.name, self._seal])
         if self.name in listed:
-            last = listed[self.name][1]
-            for _, points in self._client.points([self.name], 0, last):
+            for _, points in self._client.points([self.name], 0, listed[self.name].end):
                 self._take(points)
-        self._tick = max((end for _, end in listed.values()), default=0)
+        self._tick = max((series.end for series in listed.values()), default=0)
 
     def _take(self, points: Iterable[Sequence[Any]]) -> None:
         for _, text in points:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from tests.fault.oracle import disorder, not_one_edition
 from tests.fault.outages import Holder, Outages
 from tests.fault.paged_api import Board
+from tests.fault.siridbtarget import SiridbTarget
 from tests.fault.targets import COUNTS, IN_RENAME, TARGETS, Target
 
 if TYPE_CHECKING:
@@ -232,5 +233,13 @@ class CsvReplaceTarget(FileTarget):
 
 
 TARGETS |= {
-    cls.name: cls for cls in (DuckdbTarget, CsvTarget, JsonTarget, PickleTarget, CsvReplaceTarget)
+    cls.name: cls
+    for cls in (
+        DuckdbTarget,
+        CsvTarget,
+        JsonTarget,
+        PickleTarget,
+        CsvReplaceTarget,
+        SiridbTarget,
+    )
 }
