@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.fixtures import bigquery, mariadb, mysql, postgres, siridb
+from tests.fixtures import bigquery, heavydb, mariadb, mysql, postgres, siridb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +33,7 @@ TARGETS = (
     "bitio",
     "siridb",
     "ikv",
+    "omnisci",
 )
 #: What only some machines can get; it is in the last line, and no failure.
 _OPTIONAL = frozenset({"mysql", "bigquery", "siridb"})
@@ -42,6 +43,7 @@ _SERVERS = {
     "bitio": (postgres.binaries, "apt-get install postgresql"),
     "mariadb": (mariadb.binaries, "apt-get install mariadb-server-core mariadb-client-core"),
     "bigquery": (bigquery.binaries, "sh scripts/setup_servers.sh"),
+    "omnisci": (heavydb.binaries, "pip install 'api2db[omnisci]>=2'"),
     "mysql": (mysql.binaries, "sh scripts/setup_servers.sh"),
     "siridb": (siridb.binaries, "sh scripts/setup_servers.sh"),
 }

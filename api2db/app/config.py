@@ -213,7 +213,7 @@ def _destinations(
     return {
         stream: Destination(
             stream,
-            entry.table or table,
+            entry.table or _default_table(streams[stream], table),
             tuple(entry.upsert or ()),
             bool(entry.replace) or streams[stream].mode == "replace",
             _attempts(streams[stream], defaults),
@@ -221,6 +221,11 @@ def _destinations(
         )
         for stream, entry in to.items()
     }
+
+
+def _default_table(stream: StreamModel, collector: str) -> str:
+    """Return the table that is called for without a name; that of OmniSci dates from 1.x."""
+    return f"{collector}_stream" if stream.omnisci is not None else collector
 
 
 def _attempts(stream: StreamModel, collector: DefaultsModel) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import jmespath
@@ -19,7 +19,6 @@ TYPES = ("int", "float", "bool", "str", "datetime", "date", "decimal", "json")
 _TARGETS = "postgresql, mysql, mariadb, sqlite, duckdb, oracle and mssql"
 _SCHEMES = frozenset({"postgres", *re.findall(r"\w{3,}", _TARGETS)} - {"and"})
 _MYSQL_DRIVERS = ("", "pymysql", "mysqldb", "mariadbconnector")
-_NOT_YET = "is not supported yet in this version"
 
 
 def _jmespath(value: object) -> object:
@@ -153,10 +152,6 @@ def _count(value: object) -> object:
     return value
 
 
-def _absent(_value: object) -> object:
-    raise ValueError(_NOT_YET)
-
-
 def column(value: object) -> object:
     """Return the mapping that a type alone, ``name: int``, stands for."""
     if isinstance(value, str):
@@ -213,7 +208,6 @@ Size = Annotated[
 ]
 JmesPath = Annotated[str, BeforeValidator(_jmespath)]
 Name = Annotated[str, BeforeValidator(_name)]
-NotYet = Annotated[Any, BeforeValidator(_absent), WithJsonSchema({"not": {}})]
 Scalar = Annotated[str | int | float | bool, BeforeValidator(_scalar)]
 Scalars = Annotated[
     str | int | float | bool | list[str | int | float | bool], BeforeValidator(_scalars)

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 
     from api2db.app.document import Document, Place
 
+#: Kinds of targets that have neither upsert nor replace.
+_APPEND_ONLY = {
+    "local": "local files have no {}; the stream's 'mode' decides",
+    "siridb": "SiriDB has no {}: it neither changes nor removes a point; use append",
+    "omnisci": "OmniSci takes no {}, for it has no transactions; use append",
+}
+
 
 def at(document: Document, place: Place, text: str) -> tuple[int, str]:
     """Return the line of *place*, and *text* with *place* before it."""
@@ -145,12 +152,9 @@ def _destinations(
         keys = _mapping(to).get("upsert") or []
         yield from _keyed(here, _mapping(to), _mapping(streams.get(stream)), document)
         for way in ("upsert", "replace"):
-            if _mapping(to).get(way) and "local" in _mapping(streams.get(stream)):
-                text = f"local files have no {way}; the stream's 'mode' decides"
-                yield at(document, (*here, way), text)
-            if _mapping(to).get(way) and "siridb" in _mapping(streams.get(stream)):
-                text = f"SiriDB has no {way}: it neither changes nor removes a point; use append"
-                yield at(document, (*here, way), text)
+            for kind in _APPEND_ONLY if _mapping(to).get(way) else ():
+                if kind in _mapping(streams.get(stream)):
+                    yield at(document, (*here, way), _APPEND_ONLY[kind].format(way))
         local = _mapping(streams.get(stream)).get("mode") == "replace"
         if source.get("since") and (local or _mapping(to).get("replace")):
             way = "mode: update" if local else "upsert"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
 from api2db.app.field import Count, Duration, WebUrl
 from api2db.app.request_model import Model
+from api2db.core.errors import ConfigError
 from api2db.files import credentials
-from api2db.sink.target import LOAD_PACE, Bigquery, Bitio, Ikv, Siridb
+from api2db.sink.target import LOAD_PACE, Bigquery, Bitio, Ikv, Omnisci, Siridb
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -136,3 +137,25 @@ class SiridbModel(Model):
         found = credentials.read(file, ("username", "password", "dbname"))
         hosts = credentials.read_object(file).get("hostlist")
         return Siridb.of(found, hosts, file=str(file), tags=self.tags, time=self.time)
+
+
+class OmnisciModel(Model):
+    """A database of OmniSci, which is called HeavyDB today."""
+
+    db: str = Field(min_length=1, description="Name of the database; it must be there.")
+    auth: str = Field(
+        min_length=1,
+        description="File of AUTH/ with username, password and host; relative to this file.",
+    )
+    protocol: Literal["binary", "http", "https"] = Field(
+        "binary", description="How the server is spoken to."
+    )
+
+    def target(self, folder: Path) -> Omnisci:
+        """Return the database; raises as `StreamModel.target`."""
+        wanted = ("username", "password", "host")
+        found = credentials.read(folder / self.auth, wanted, ("port",))
+        port = found.pop("port", str(Omnisci.PORTS[self.protocol]))
+        if not port.isdigit():
+            raise ConfigError(f"{folder / self.auth}: port: write a number")
+        return Omnisci(self.db, **found, port=int(port), protocol=self.protocol)

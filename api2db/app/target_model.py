@@ -6,9 +6,15 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
-from api2db.app.field import Attempts, Duration, Format, Mode, NotYet, TargetUrl
+from api2db.app.field import Attempts, Duration, Format, Mode, TargetUrl
 from api2db.app.request_model import Model
-from api2db.app.service_model import BigqueryModel, BitioModel, IkvModel, SiridbModel
+from api2db.app.service_model import (
+    BigqueryModel,
+    BitioModel,
+    IkvModel,
+    OmnisciModel,
+    SiridbModel,
+)
 from api2db.files import credentials
 from api2db.sink.target import Database, Folder, Target
 
@@ -18,7 +24,7 @@ if TYPE_CHECKING:
 #: Keys of a stream of which exactly one says what it leads to.
 KINDS = ("url", "dialect", "local", "bigquery", "omnisci", "bitio", "siridb", "ikv")
 #: Those of them that are services: each has a model of its own, which makes the target.
-SERVICES = ("bigquery", "bitio", "siridb", "ikv")
+SERVICES = ("bigquery", "omnisci", "bitio", "siridb", "ikv")
 
 
 class StreamModel(Model):
@@ -40,7 +46,7 @@ class StreamModel(Model):
     attempts: Attempts = Field(None, description="In place of the collectors' own.")
     timeout: Duration = Field(120.0, description="For one transaction; then it is cut off.")
     bigquery: BigqueryModel | None = Field(None, description="A dataset of BigQuery.")
-    omnisci: NotYet = Field(None, description="Not in this version.")
+    omnisci: OmnisciModel | None = Field(None, description="A database of OmniSci (HeavyDB).")
     bitio: BitioModel | None = Field(None, description="A database of bit.io.")
     siridb: SiridbModel | None = Field(None, description="A database of SiriDB.")
     ikv: IkvModel | None = Field(None, description="A store of IKV.")

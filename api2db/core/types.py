@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Dialect: TypeAlias = Literal[
-    "postgresql", "sqlite", "mysql", "duckdb", "bigquery", "oracle", "mssql", "siridb"
+    "postgresql", "sqlite", "mysql", "duckdb", "bigquery", "omnisci", "oracle", "mssql", "siridb"
 ]
 
 #: The Arrow type of a column that holds any JSON value, as its text.
@@ -101,6 +101,10 @@ _SQL: dict[str, dict[str, str]] = {
         *("INT64", "FLOAT64", "BOOL", "STRING", "TIMESTAMP", "DATE"),
         *("BIGNUMERIC({precision},{scale})", "JSON"),
     ),
+    "omnisci": _row(
+        *("BIGINT", "DOUBLE", "BOOLEAN", "TEXT ENCODING DICT(32)", "TIMESTAMP(6)", "DATE"),
+        *("DECIMAL({precision},{scale})", "TEXT ENCODING DICT(32)"),
+    ),
     "oracle": _row(
         *("NUMBER(19)", "BINARY_DOUBLE", "NUMBER(1)", "CLOB"),
         *("TIMESTAMP(6) WITH TIME ZONE", "DATE", "NUMBER({precision},{scale})", "CLOB"),
@@ -116,6 +120,7 @@ _DECIMAL_LIMIT = {
     "mysql": (65, 30),
     "duckdb": (38, 38),
     "bigquery": (76, 38),
+    "omnisci": (18, 17),
     "oracle": (38, 38),
     "mssql": (38, 38),
 }

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from api2db.core.errors import ConfigError
-from api2db.sink.target import Bigquery, Bitio, Database, Folder, Ikv, Method, Siridb
+from api2db.sink.target import Bigquery, Bitio, Database, Folder, Ikv, Method, Omnisci, Siridb
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +30,7 @@ _SCHEMES = {
 _SERVICES: dict[type, tuple[str, str, str]] = {
     Bigquery: ("bigquery", "BigquerySink", "bigquery"),
     Bitio: ("bitio", "BitioSink", "bitio"),
+    Omnisci: ("omnisci", "OmnisciSink", "omnisci"),
     Ikv: ("ikv", "IkvSink", "ikv"),
     Siridb: ("siridb", "SiridbSink", "siridb"),
 }

@@ -193,6 +193,25 @@ class Ikv:
     ca: Path | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Omnisci:
+    """
+    A database of OmniSci, which is called HeavyDB today.
+
+    Attributes:
+        protocol: A key of `PORTS`, which says where the server listens for it.
+    """
+
+    PORTS: ClassVar[Mapping[str, int]] = {"binary": 6274, "http": 6278, "https": 443}
+
+    db: str
+    host: str
+    username: str
+    password: str = field(repr=False)
+    port: int = 6274
+    protocol: str = "binary"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Method:
     """
@@ -207,4 +226,4 @@ class Method:
     type: str
 
 
-Target = Database | Folder | Bigquery | Bitio | Ikv | Siridb | Method
+Target = Database | Folder | Bigquery | Bitio | Ikv | Omnisci | Siridb | Method

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from api2db.sink.target import Bigquery, Database, Folder
+from api2db.sink.target import Bigquery, Database, Folder, Omnisci
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,4 +51,6 @@ def _place(stream: Declaration) -> str:
         return "-".join((target.path / stream.table).parts[-2:])
     if isinstance(target, Bigquery):
         return f"{target.dataset}-{stream.table}"
+    if isinstance(target, Omnisci):
+        return f"{target.db}-{stream.table}"
     return stream.table

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from api2db.core.errors import ConfigError
+from api2db.sink.target import Omnisci
 from api2db.stream.stream import Stream
 from api2db.stream.stream2sql import login
 
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pandas import DataFrame
-
-    from api2db.sink.target import Target
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +41,8 @@ class Stream2Omnisci(Stream):
         log_str: The table, for logs.
 
     Raises:
-        ConfigError: The credentials are incomplete. It is a ValueError, and never shows a secret.
+        ConfigError: The credentials are incomplete, or *protocol* is none of those above. It is a
+            ValueError, and never shows a secret.
     """
 
     def __init__(
@@ -61,10 +61,18 @@ class Stream2Omnisci(Stream):
         self.username, self.password, self.host, self.port = login(
             name, auth_path, username, password, host
         )
+        if protocol not in Omnisci.PORTS:
+            known = ", ".join(Omnisci.PORTS)
+            raise ConfigError(f"{name}: protocol={protocol!r}", hint=f"use one of {known}")
+        if self.port and not self.port.isdigit():
+            raise ConfigError(f"{name}: the port {self.port!r} is no number")
         self.db_name = db_name
         self.protocol = protocol
         self.con: Any = None
         self.log_str = f"omnisci://{self.host}/{db_name}.{name}_stream"
+
+    def _port(self) -> int:
+        return int(self.port or Omnisci.PORTS[self.protocol])
 
     @staticmethod
     def connected(con: Any) -> bool:
@@ -80,7 +88,7 @@ class Stream2Omnisci(Stream):
                 user=self.username,
                 password=self.password,
                 host=self.host,
-                port=int(self.port or 6274),
+                port=self._port(),
                 dbname=self.db_name,
                 protocol=self.protocol,
             )
@@ -115,8 +123,10 @@ class Stream2Omnisci(Stream):
         """
         self._deliver(data, retry_depth)
 
-    def _target(self) -> Target:
-        raise ConfigError(f"{self.name}: OmniSci is not a target of this version yet")
+    def _target(self) -> Omnisci:
+        return Omnisci(
+            self.db_name, self.host, self.username, self.password, self._port(), self.protocol
+        )
 
     def _delivery(self) -> dict[str, Any]:
         return {"table": f"{self.name}_stream"}

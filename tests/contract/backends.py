@@ -25,13 +25,15 @@ from pymysql.cursors import DictCursor
 from api2db.sink.base import Delivery, Sink
 from api2db.sink.duckdb import _CONFIG
 from api2db.sink.registry import make_sink
-from api2db.sink.target import Bigquery, Bitio, Database, Folder
+from api2db.sink.target import Bigquery, Bitio, Database, Folder, Omnisci
 from tests.fixtures.bitio import KEY, BitioServer
+from tests.fixtures.heavydb import close
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tests.fixtures.bigquery import BigqueryServer
+    from tests.fixtures.heavydb import HeavydbServer
     from tests.fixtures.ikv import IkvServer
     from tests.fixtures.mysqlserver import MysqlServer
     from tests.fixtures.postgres import Postgres
@@ -49,6 +51,7 @@ class Backend(ABC):
     sql = True
     cannot: ClassVar[Mapping[str, str]] = {}
     hostile_table = 't\'able "x"; --'
+    least_int = -(2**63)
 
     def sink(
         self,
@@ -368,6 +371,80 @@ class BigqueryBackend(Backend):
         """Close all connections."""
         super().close()
         self.client.close()
+
+
+class OmnisciBackend(Backend):
+    """A database of its own on the session's stand-in, read by the vendor's client."""
+
+    name = "omnisci"
+    hostile_table = "hostile"
+    cannot: ClassVar[dict[str, str]] = {
+        "upsert": "it has no transactions",
+        "replace": "it has no transactions",
+        "widening": "a column keeps its type",
+        "mixing": "a column keeps its type",
+        "ledger": "a marker is part of its rows",
+    }
+    least_int = -(2**63) + 1  # the one below stands for NULL
+
+    def __init__(self, server: HeavydbServer, protocol: str = "binary") -> None:
+        self.server = server
+        self.database = f"d{uuid.uuid4().hex[:12]}"
+        server.create_database(self.database)
+        port = server.port if protocol == "binary" else server.http_port
+        self.target = Omnisci(
+            self.database, server.host, server.user, server.password, port, protocol
+        )
+        self.client = server.client(self.database)
+
+    def _make(self, delivery: Delivery) -> Sink:
+        """Return a sink that is not open."""
+        return make_sink(self.target, delivery, base=self.server.folder)
+
+    def fetch(self, query: str) -> list[dict[str, Any]]:
+        """Return the rows of a query; instants are in UTC."""
+        cursor = self.client.execute(query)
+        names = [column.name for column in cursor.description or ()]
+        return [
+            {
+                name: v.replace(tzinfo=UTC) if isinstance(v, datetime) else v
+                for name, v in zip(names, map(_python, row), strict=True)
+            }
+            for row in cursor.fetchall()
+        ]
+
+    def tables(self) -> list[str]:
+        """Return the names of all tables."""
+        client: Any = self.client
+        names: list[str] = client._client.get_tables(client._session)
+        return names
+
+    def rows(self, table: str = "t") -> list[dict[str, Any]]:
+        """Return all rows in the order in which they were appended, without what is ours."""
+        if table not in self.tables():
+            return []
+        return [
+            {n.removesuffix("_t"): v for n, v in row.items() if n != "_api2db_batch"}
+            for row in self.fetch(f"select * from {table}")
+        ]
+
+    def stored(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return *row* as `rows` gives it back: long decimals are text."""
+        return {n: str(v) if isinstance(v, Decimal) else v for n, v in row.items()}
+
+    def execute(self, statement: str) -> None:
+        """Run *statement*, with the suffix of our columns."""
+        self.fetch(re.sub(r"\b(id|v|mine)\b", r"\1_t", statement))
+
+    def close(self) -> None:
+        """Close all connections."""
+        super().close()
+        close(self.client)
+
+
+def _python(value: Any) -> Any:
+    """Return a value as Python has it: nanoseconds come as NumPy's."""
+    return value.astype("datetime64[us]").item() if hasattr(value, "astype") else value
 
 
 #: What BigQuery writes in another way.

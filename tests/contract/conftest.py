@@ -16,6 +16,7 @@ from tests.contract.backends import (
     IkvBackend,
     LocalBackend,
     MysqlBackend,
+    OmnisciBackend,
     PostgresBackend,
     SqliteBackend,
 )
@@ -23,6 +24,7 @@ from tests.contract.generic import WIDENING, GenericPostgresBackend, GenericSqli
 from tests.contract.siridb import SiridbBackend
 from tests.fixtures.bigquery import BigqueryServer
 from tests.fixtures.bitio import BitioServer
+from tests.fixtures.heavydb import HeavydbServer
 from tests.fixtures.ikv import IkvServer
 from tests.fixtures.mariadb import MariaDb
 from tests.fixtures.mysql import MySql
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from _pytest.mark import ParameterSet
 
 GENERIC = ("generic+postgresql", "generic+sqlite")
-SERVERS = ("postgresql", "mariadb", "mysql", "bigquery", "bitio", "siridb")
+SERVERS = ("postgresql", "mariadb", "mysql", "bigquery", "bitio", "siridb", "omnisci")
 DATABASES = (*SERVERS, "sqlite", "duckdb", *GENERIC)
 FILES = tuple(f"{fmt}-{mode}" for mode in ("shard", "update") for fmt in FORMATS)
 BACKENDS = (*DATABASES, "ikv", *FILES)
@@ -48,6 +50,7 @@ SERVICES: dict[str, Callable[[Any], Backend]] = {
     "bitio": BitioBackend,
     "ikv": IkvBackend,
     "siridb": SiridbBackend,
+    "omnisci": OmnisciBackend,
 }
 #: MariaDB by another driver than PyMySQL, and the module that this driver is.
 DRIVERS = {"mariadb+mysqldb": "MySQLdb", "mariadb+mariadbconnector": "mariadb"}
@@ -93,6 +96,13 @@ def mysql() -> Iterator[MySql]:
 def bigquery() -> Iterator[BigqueryServer]:
     """The emulator."""
     with BigqueryServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def omnisci() -> Iterator[HeavydbServer]:
+    """The stand-in."""
+    with HeavydbServer() as server:
         yield server
 
 

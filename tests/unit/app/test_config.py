@@ -13,7 +13,7 @@ from api2db.app.config import json_schema, load
 from api2db.core.errors import ConfigError
 from api2db.ingest.auth import OAuth2
 from api2db.ingest.pages import Pages
-from api2db.sink.target import Bigquery, Bitio, Database, Folder, Ikv, Siridb
+from api2db.sink.target import Bigquery, Bitio, Database, Folder, Ikv, Omnisci, Siridb
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -375,19 +375,6 @@ def test_one_mistake(tmp_path: Path, line: str, said: str) -> None:
     assert mistake(tmp_path, line) == said
 
 
-def test_not_yet(tmp_path: Path) -> None:
-    """What a later version will do is no unknown key: it says that it is not here yet."""
-    text = """\
-streams:
-  a: { omnisci: {} }
-  e: { url: sqlite:///x }
-collectors:
-  c: { every: 1, get: https://h/x, to: { e: {} } }
-"""
-    found = mistakes(tmp_path, text)
-    assert [line.split(":")[1] for line in found if "not supported yet" in line] == ["2"]
-
-
 STORE = """\
 streams: { lite: { url: sqlite:///x.db }, files: { local: a/b } }
 collectors:
@@ -713,12 +700,53 @@ def test_half_of_an_emulator(keys: str, said: str, tmp_path: Path) -> None:
     assert mistakes(tmp_path, text) == [f"config.yaml:1: streams.bq.bigquery: {said}"]
 
 
+OMNISCI = """\
+streams: { om: { omnisci: { db: geo, auth: AUTH/om.json%s } } }
+collectors:
+  c: { every: 1, get: https://h/x, to: { om: {%s} } }
+"""
+
+
+def omnisci_auth(folder: Path) -> None:
+    """Write the file of AUTH/."""
+    file = folder / "AUTH" / "om.json"
+    file.parent.mkdir()
+    file.touch(mode=0o600)
+    file.write_text('{"username": "u", "password": "p", "host": "h"}')
+
+
+def test_a_database_of_omnisci(tmp_path: Path) -> None:
+    """The table is called as in 1.x; each protocol has a port of its own."""
+    omnisci_auth(tmp_path)
+    config = read(tmp_path, OMNISCI % (", protocol: http", ""))
+    assert config.streams["om"] == Omnisci("geo", "h", "u", "p", 6278, "http")
+    assert config.collectors["c"].to["om"].table == "c_stream"
+    config = read(tmp_path, OMNISCI % ("", "table: mine"))
+    assert config.streams["om"] == Omnisci("geo", "h", "u", "p", 6274, "binary")
+    assert config.collectors["c"].to["om"].table == "mine"
+
+
+def test_what_omnisci_cannot_do(tmp_path: Path) -> None:
+    """An upsert, a replace and a port of letters are told with their lines."""
+    omnisci_auth(tmp_path)
+    for way in ("upsert: id", "replace: true"):
+        name = way.partition(":")[0]
+        text = f"OmniSci takes no {name}, for it has no transactions; use append"
+        place = f"config.yaml:3: collectors.c.to.om.{name}"
+        assert mistakes(tmp_path, OMNISCI % ("", way)) == [f"{place}: {text}"]
+    (tmp_path / "AUTH" / "om.json").write_text(
+        '{"username": "u", "password": "p", "host": "h", "port": "x"}'
+    )
+    (line,) = mistakes(tmp_path, OMNISCI % ("", ""))
+    assert line == "config.yaml:1: streams.om: AUTH/om.json: port: write a number"
+
+
 def test_neither_nor(tmp_path: Path) -> None:
     """A stream is a URL or a folder, not both and not nothing."""
     text = SMALL.replace("{ local: out }", "{}") % ""
     assert mistakes(tmp_path, text) == [
         "config.yaml:3: streams.files: "
-        "give one of 'url', 'local', 'bigquery', 'bitio', 'siridb', 'ikv',"
+        "give one of 'url', 'local', 'bigquery', 'omnisci', 'bitio', 'siridb', 'ikv',"
         " and 'dialect' with 'auth' and 'db'"
     ]
     text = SMALL.replace("sqlite:///x.db", "sqlite:///x.db, mode: replace") % ""

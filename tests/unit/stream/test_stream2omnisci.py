@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from api2db.core.errors import ConfigError
+from api2db.sink.target import Omnisci
 from api2db.store import Store2Omnisci
 from api2db.stream import Stream2Omnisci
 
@@ -61,10 +62,14 @@ def test_no_connection_is_none(caplog: Any) -> None:
 
 
 def test_what_it_declares() -> None:
-    """Mistakes are a ValueError; what cannot run yet says so; all of it can be pickled."""
+    """Mistakes are a ValueError; the table is that of 1.x; all of it can be pickled."""
     with pytest.raises(ValueError, match="quakes: username, password missing"):
         Stream2Omnisci("quakes", "geo", host="h")
     store = pickle.loads(pickle.dumps(Store2Omnisci("quakes", 60, "geo", **LOGIN)))
     assert store.stream.log_str == "omnisci://127.0.0.1/geo.quakes_stream"
-    with pytest.raises(ConfigError, match="not a target of this version yet"):
-        store.declaration()
+    with pytest.raises(ConfigError, match="use one of binary, http, https"):
+        Stream2Omnisci("quakes", "geo", **LOGIN, protocol="thrift")
+    stream = store.declaration().stream
+    assert stream.table == "quakes_stream"
+    assert stream.target == Omnisci("geo", "127.0.0.1", "u", "s3cret-word", 6274, "binary")
+    assert "s3cret-word" not in repr(stream)
