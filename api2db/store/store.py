@@ -10,7 +10,6 @@ from api2db.core.errors import ConfigError
 from api2db.files.atomic import make_folder
 from api2db.files.codec import FORMATS
 from api2db.files.frame_folder import compose
-from api2db.stream import direct
 from api2db.stream.declaration import StoreDeclaration
 from api2db.stream.file_converter import FileConverter
 
@@ -119,6 +118,8 @@ class Store(FileConverter):
 
 
 def _land(declared: StoreDeclaration, rows: DataFrame) -> None:
+    from api2db.stream import direct
+
     if declared.stream.method is not None:
         declared.stream.method(rows)
         return

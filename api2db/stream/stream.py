@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from api2db.core.errors import ConfigError
-from api2db.stream import direct, standalone
 from api2db.stream.declaration import Declaration
 from api2db.stream.file_converter import FileConverter
 
@@ -26,7 +25,7 @@ _LIVE = ("q", "lock")
 
 class Stream(FileConverter):
     """
-    Where the rows of a collector go. To declare one opens nothing.
+    Where the rows of a collector go. To declare one opens nothing, nor imports what delivers.
 
     A subclass of a user's own overrides `stream`: it gets each DataFrame, and gets it again
     until it returns without an error.
@@ -74,6 +73,8 @@ class Stream(FileConverter):
     @cached_property
     def q(self) -> queue.Queue[Any]:
         """The stream's queue; ``q.put(df)`` returns once the rows are on disk."""
+        from api2db.stream import standalone
+
         self._not_of_a_store("q")
         return standalone.queue(self)
 
@@ -85,11 +86,15 @@ class Stream(FileConverter):
 
     def start(self) -> None:
         """Start `stream_start` in a new thread."""
+        from api2db.stream import standalone
+
         self._not_of_a_store("start")
         standalone.start(self)
 
     def stream_start(self) -> None:
         """Take what comes into `q`, and stream it, until the process ends."""
+        from api2db.stream import standalone
+
         self._not_of_a_store("stream_start")
         standalone.stream_start(self)
 
@@ -100,6 +105,8 @@ class Stream(FileConverter):
         It lies in ``STORE/upload_failed/<name>/<stream_type>/``, a file for each DataFrame,
         named by its timestamp; files go once the target has their rows.
         """
+        from api2db.stream import standalone
+
         standalone.check_failures(self)
 
     def stream(self, data: DataFrame) -> None:
@@ -132,6 +139,8 @@ class Stream(FileConverter):
 
     def _deliver(self, data: Any, retries: int = 5, declared: Declaration | None = None) -> bool:
         """Write *data* into the target now; return whether it is there. See `direct.deliver`."""
+        from api2db.stream import direct, standalone
+
         done = direct.deliver(declared or self._direct(), data, retries)
         self.learn(data)
         if done and self._method() is None:

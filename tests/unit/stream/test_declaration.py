@@ -25,7 +25,7 @@ def pg(**more: object) -> Stream2Sql:
 
 
 def test_declaring_opens_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No folder is made, no driver and no pandas is imported, nothing is connected."""
+    """No folder is made, nothing is connected, nor imported that delivers: no driver, no pandas."""
     monkeypatch.chdir(tmp_path)
     program = (
         "import sys\n"
@@ -34,7 +34,9 @@ def test_declaring_opens_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "login = dict(username='u', password='p', host='192.0.2.1')\n"
         "Stream2Local('a'), Stream2Sql('a', 'd', 'mysql', **login).declaration()\n"
         "Store2Sql('a', 60, 'd', 'mariadb', move_shards_path='x/', **login).declaration()\n"
-        "loaded = {'pandas', 'pymysql', 'psycopg', 'sqlalchemy'} & set(sys.modules)\n"
+        "delivers = {'api2db.spool', 'api2db.stream.worker', 'api2db.ingest.form'}\n"
+        "drivers = {'pandas', 'pymysql', 'psycopg', 'sqlalchemy'}\n"
+        "loaded = (drivers | delivers) & set(sys.modules)\n"
         "assert not loaded, loaded\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
