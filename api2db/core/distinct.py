@@ -18,10 +18,15 @@ _PLACE = "_api2db_place"
 
 
 def distinct(rows: pa.RecordBatch, keys: Keys) -> pa.RecordBatch:
-    """Return *rows* with the first of each key only, in order; a missing column is NULL."""
+    """
+    Return *rows* with the first of each key only, in order.
+
+    A column of the key that is missing is NULL; rows that have none of them all stay: nothing
+    tells that they are equal, and a key that was misspelt must not cost rows.
+    """
     names = _names(rows, keys)
     if not names or rows.num_rows < 2:
-        return rows if keys is False or names else rows.slice(0, 1)
+        return rows.slice(0, 1) if keys is True else rows
     columns = {name: _plain(rows.column(name)) for name in names}
     table = pa.table({**columns, _PLACE: pa.array(range(rows.num_rows), pa.int64())})
     firsts = table.group_by(names, use_threads=False).aggregate([(_PLACE, "min")])
@@ -32,10 +37,11 @@ def distinct(rows: pa.RecordBatch, keys: Keys) -> pa.RecordBatch:
 
 def unseen(rows: pa.RecordBatch, keys: Keys, seen: set[bytes]) -> pa.RecordBatch:
     """Return the first row of each key that *seen* lacks, in whichever types; it joins *seen*."""
-    if keys is False:
+    names = _names(rows, keys)
+    if not (names or keys is True):
         return rows
     keep = []
-    for key in row_keys(rows.select(_names(rows, keys))):
+    for key in row_keys(rows.select(names)):
         keep.append(key not in seen)
         seen.add(key)
     return rows.filter(pa.array(keep, pa.bool_()))

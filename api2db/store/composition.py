@@ -169,19 +169,30 @@ class Composition(FunctionSource):
     def _distinct(self, rows: Chunk) -> Chunk:
         if self._drop is False:
             return rows
+        keep: dict[bytes | int, int]
         if self._drop is True:
-            raws = rows.raws
-            if self._ignored:
-                raws = [_key(row, row.keys() - self._ignored) for row in rows.values]
+            raws = self._all(rows)
             keep = {raw: i for i, raw in reversed(list(enumerate(raws)))}
-        else:
-            keep = {_key(row, self._drop): i for i, row in enumerate(rows.values)}
+        else:  # a row that has no column of the key is like no other
+            keep = {
+                _key(row, self._drop) if not row.keys().isdisjoint(self._drop) else i: i
+                for i, row in enumerate(rows.values)
+            }
         dropped = len(rows.values) - len(keep)
         if not dropped:
             return rows
         self.duplicates += dropped
         logger.info("duplicates_dropped", extra={"store": self.name, "rows": dropped})
         return Chunk([rows.values[i] for i in sorted(keep.values())])
+
+    def _all(self, rows: Chunk) -> list[bytes]:
+        """Return what each row holds, but for NULL and ignored columns, in whichever order."""
+        if not self._ignored and len(set(map(tuple, rows.values))) < 2:
+            return rows.raws
+        return [
+            _key(row, sorted(k for k, v in row.items() if v is not None and k not in self._ignored))
+            for row in rows.values
+        ]
 
     def _save(self, intent: Intent, rows: Chunk, kinds: dict[str, str]) -> None:
         if self._keep_composed is None:

@@ -72,8 +72,9 @@ def deliver(
 
 def batches_of(declared: Declaration, data: Any) -> list[Batch]:
     """
-    Return the rows of a DataFrame as batches, without duplicates.
+    Return the rows of a DataFrame as batches, without duplicates; none for no rows.
 
+    But no rows that replace others are a batch, which empties the target.
     Rows that no column holds become dead letters. Raises as `deliver`.
     """
     form = Form(rows=None, columns=None)
@@ -83,7 +84,9 @@ def batches_of(declared: Declaration, data: Any) -> list[Batch]:
         letters = DeadLetters(Layout(Path("STORE")).dead_letter(declared.name, "_rows"))
         letters.put(str(at), built.dead, stream=declared.stream_type)
     rows = distinct(built.rows, declared.drop_duplicates)
-    return [Batch(new_id(), 1, _timestamps.next(), rows)] if rows.num_rows else []
+    if not (rows.num_rows or declared.replace):
+        return []
+    return [Batch(new_id(), 1, _timestamps.next(), rows)]
 
 
 def _landed(

@@ -59,6 +59,22 @@ def test_replacing_is_never_removing() -> None:
     assert len(files("STORE/upload_failed/quakes/local.json")) == 1
 
 
+@pytest.mark.parametrize("fmt", ["parquet", "json", "csv", "pickle"])
+def test_no_rows_replace_what_is_there(fmt: str) -> None:
+    """An empty DataFrame empties the file; it was passed over."""
+    stream = Stream2Local("quakes", path=f"a/x.{fmt}", mode="replace", fmt=fmt)
+    stream.stream(pd.DataFrame({"A": [1]}))
+    stream.stream(pd.DataFrame({"A": []}))
+    assert len(FileConverter.static_load_df(f"a/x.{fmt}", fmt)) == 0
+
+
+def test_a_key_that_is_no_column_drops_nothing() -> None:
+    """A misspelt `drop_duplicate_keys` left one row."""
+    stream = Stream2Local("quakes", drop_duplicate_keys=["idd"])
+    stream.stream(pd.DataFrame({"id": [1, 2]}))
+    assert len(pq.read_table(files(stream.path)[0])) == 2
+
+
 def test_duplicates_are_dropped_as_documented() -> None:
     """The first row of each key stays; lists in a row are no obstacle."""
     data = pd.DataFrame({"id": [1, 1, 2], "x": [[1], [2], [3]]})
