@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from api2db.core.errors import ConfigError
 from api2db.files import credentials
 from api2db.sink.target import Bitio
-from api2db.stream import direct
 from api2db.stream.stream import Stream
 from api2db.stream.stream2sql import check_if_exists
 
@@ -74,7 +73,7 @@ class Stream2Bitio(Stream):
         What could not be written after *retry_depth* more attempts lies in
         ``STORE/upload_failed/<name>/bitio/<timestamp_ns>.parquet``.
         """
-        direct.deliver(self.declaration(), data, retry_depth)
+        self._deliver(data, retry_depth)
 
     def _target(self) -> Bitio:
         return self._database

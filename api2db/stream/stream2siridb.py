@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from api2db.core.errors import ConfigError
 from api2db.files import credentials
 from api2db.sink.target import Siridb
-from api2db.stream import direct
 from api2db.stream.stream import Stream
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ class Stream2Siridb(Stream):
         What could not be written after *retry_depth* more attempts lies in
         ``STORE/upload_failed/<name>/siridb/<timestamp_ns>.parquet``.
         """
-        direct.deliver(self.declaration(), data, retry_depth)
+        self._deliver(data, retry_depth)
 
     def _target(self) -> Siridb:
         return self._database

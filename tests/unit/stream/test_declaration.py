@@ -3,7 +3,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
@@ -11,7 +11,8 @@ import pytest
 from api2db.core.errors import ConfigError
 from api2db.sink.target import Database, Folder
 from api2db.store import Store2Local, Store2Sql
-from api2db.stream import Stream, Stream2Local, Stream2Sql
+from api2db.stream import Stream, Stream2Bitio, Stream2Local, Stream2Omnisci, Stream2Sql, direct
+from api2db.stream.stream2siridb import Stream2Siridb
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -181,3 +182,31 @@ def test_mistakes(make: object, said: str) -> None:
     assert isinstance(caught.value, ValueError)
     assert said in str(caught.value)
     assert LOGIN["password"] not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda cls: cls(Stream2Bitio)("quakes", "geo", api_key="v2_k", host="127.0.0.1", port="1"),
+        lambda cls: cls(Stream2Siridb)("quakes", None, "u", "p", "d", [["127.0.0.1", 1]]),
+        lambda cls: cls(Stream2Omnisci)("quakes", "d", "u", "p", "127.0.0.1"),
+        lambda cls: cls(Stream2Sql)("quakes", "d", "mysql", "u", "p", "127.0.0.1", port="1"),
+    ],
+    ids=["bitio", "siridb", "omnisci", "sql"],
+)
+def test_an_override_may_call_what_it_overrides(
+    made: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`super().stream(df)` writes where the stream leads; here into `upload_failed`."""
+    monkeypatch.chdir(tmp_path)
+
+    def doubling(base: type[Stream]) -> type[Stream]:
+        def stream(self: Any, data: pd.DataFrame) -> None:
+            base.stream(self, data.assign(n=data["n"] * 2), 0)  # type: ignore[call-arg]
+
+        return type("Doubling", (base,), {"stream": stream, "__module__": __name__})
+
+    monkeypatch.setattr(direct, "_landed", lambda *_: False)
+    made(doubling).stream(pd.DataFrame({"n": [1]}))
+    (shard,) = tmp_path.glob("STORE/upload_failed/quakes/*/*.parquet")
+    assert pd.read_parquet(shard)["n"].tolist() == [2]
