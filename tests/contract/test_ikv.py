@@ -66,6 +66,13 @@ def test_what_a_row_lacks_is_removed(target: IkvBackend) -> None:
     assert documents(target)["a"] == {"id": "a", "x": "5"}
 
 
+def test_only_the_last_row_of_a_key_counts(target: IkvBackend) -> None:
+    """What an earlier row of the same load lacked is not removed, nor is what it had kept."""
+    rows = [{"id": "a", "x": None, "y": "old"}, {"id": "a", "x": "new", "y": None}]
+    target.sink().write([batch(rows[:1]), batch(rows[1:])])
+    assert documents(target) == {"a": {"id": "a", "x": "new"}}
+
+
 def test_fields_of_others_stay(target: IkvBackend) -> None:
     """Two collectors share documents: each removes only what it has written itself."""
     one, other = target.sink(stream="one"), target.sink(stream="other")
