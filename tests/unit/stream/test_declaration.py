@@ -187,7 +187,7 @@ def test_mistakes(make: object, said: str) -> None:
 @pytest.mark.parametrize(
     "made",
     [
-        lambda cls: cls(Stream2Bitio)("quakes", "me/geo", api_key="v2_k", host="127.0.0.1", port="1"),
+        lambda cls: cls(Stream2Bitio)("quakes", "me/geo", api_key="v2_k", host="127.0.0.1"),
         lambda cls: cls(Stream2Siridb)("quakes", None, "u", "p", "d", [["127.0.0.1", 1]]),
         lambda cls: cls(Stream2Omnisci)("quakes", "d", "u", "p", "127.0.0.1"),
         lambda cls: cls(Stream2Sql)("quakes", "d", "mysql", "u", "p", "127.0.0.1", port="1"),
