@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from api2db.sink.target import Ikv
 
-#: Seconds that one request may take.
-TIMEOUT = 60.0
+#: Seconds that one request may take, and the first one.
+TIMEOUT, LOGIN = 60.0, 20.0
 #: The worker alone tries again. Channels that share a connection share its waits, too.
 _OPTIONS = (("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1))
 
@@ -54,7 +54,7 @@ class Gateway:
     def keys(self) -> tuple[str, str]:
         """Log in; return the fields that name a document, and its partition."""
         request = services.GetUserStoreConfigRequest(userStoreContextInitializer=self._store)
-        answer = self._stub.getUserStoreConfig(request, timeout=TIMEOUT)
+        answer = self._stub.getUserStoreConfig(request, timeout=LOGIN)
         found = answer.globalConfig.stringConfigs
         primary = found.get("primary_key_field_name", "")
         return primary, found.get("partitioning_key_field_name") or primary

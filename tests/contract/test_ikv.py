@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -254,6 +255,15 @@ def test_a_wrong_login(target: IkvBackend, wrong: str) -> None:
         sink.open()
     sink.close()
     assert "wr0ng-w0rd" not in str(caught.value)
+
+
+def test_a_missing_driver(target: IkvBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the vendor's client the error says what to install."""
+    for name in [name for name in sys.modules if name.startswith(("ikvpy", "api2db.sink.ikv"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "ikvpy", None)
+    with pytest.raises(ConfigError, match=r"pip install 'api2db\[ikv\]>=2'"):
+        closed(target.server.target(target.store))
 
 
 def test_another_primary_key(target: IkvBackend) -> None:
