@@ -24,7 +24,7 @@ from api2db.sink.newtable import check_new
 from api2db.sink.siridbclient import Client
 from api2db.sink.siridbdiff import Have, equal, key_of, missing
 from api2db.sink.siridbledger import LEDGER, SEAL, Ledger
-from api2db.sink.siridbname import column_pattern, table_pattern
+from api2db.sink.siridbname import column_pattern, escape, table_pattern
 from api2db.sink.siridbpoints import Layout, Points, suffixes
 
 if TYPE_CHECKING:
@@ -51,6 +51,12 @@ class SiridbSink(Sink):
         self._ledger = Ledger(self._client, delivery)
         self._columns: set[str] = set()
         self._ignored: set[str] = set()
+
+    @property
+    def place(self) -> str:
+        """The names of the series, for people."""
+        tags = (f"{escape(tag)}=<{tag}>" for tag in self.target.tags)
+        return "|".join((escape(self.delivery.table), *tags, "<column>"))
 
     # -- the sink --------------------------------------------------------------------
 

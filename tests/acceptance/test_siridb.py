@@ -92,6 +92,46 @@ def test_rows_become_points(project: Path, server: SiriDbServer) -> None:
     assert "the time 'at' is NULL" in said
 
 
+def test_preview_says_where_points_go(project: Path) -> None:
+    """By the names of their series."""
+    code, said = api2db(project, "preview", "weather")
+    assert (code, "weather|station=<station>|<column>" in said) == (0, True), said
+
+
+def test_a_declared_stream_lands(
+    project: Path, server: SiriDbServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`Stream2Siridb` and `Store2Siridb` write through this sink, from a file or as given."""
+    from pandas import DataFrame, Timestamp
+
+    from api2db.store import Store2Siridb
+    from api2db.stream import Stream2Siridb
+
+    monkeypatch.chdir(project)
+    how = {"tags": ["s"], "time": "at"}
+    data = DataFrame({"at": [Timestamp(5, unit="s", tz="UTC")] * 2, "s": ["a", "b"], "v": [1, 2]})
+    Stream2Siridb("declared", "AUTH/siridb.json", **how).stream(data)
+    login = {"username": USER, "password": PASSWORD, "dbname": "weather"}
+    hosts = [("127.0.0.1", server.port)]
+    store = Store2Siridb("stored", 60, path="shards", hostlist=hosts, **login, **how)
+    store.stream.stream(data)
+    for name in ("declared", "stored"):
+        (found,) = server.query("weather", f"select * from /^{name}.*/")
+        assert found == {f"{name}|s=a|v": [[5000, 1]], f"{name}|s=b|v": [[5000, 2]]}
+
+
+def test_a_stream_that_is_half_declared() -> None:
+    """It says what is missing, and shows nothing."""
+    from api2db.core.errors import ConfigError
+    from api2db.stream import Stream2Siridb
+
+    with pytest.raises(ConfigError, match="dbname, username missing") as caught:
+        Stream2Siridb("x", password="s3cret")
+    assert "s3cret" not in str(caught.value)
+    with pytest.raises(ConfigError, match="hostlist"):
+        Stream2Siridb("x", username="u", password="s3cret", dbname="d")
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
