@@ -1,4 +1,9 @@
-"""SiriDB as a target of a kill loop, killed itself every few seconds."""
+"""
+SiriDB as a target of a kill loop, stopped and started every few seconds.
+
+It is stopped politely: killed, it may double points by itself, which nobody can remove
+(docs/targets/siridb.md).
+"""
 
 from __future__ import annotations
 
@@ -32,9 +37,7 @@ class SiridbTarget(Target):
         self.server = siridb.SiriDbServer()
         self.server.start()
         self.server.create_database(DATABASE)
-        self.outages = Outages(
-            lambda: self.server.stop("immediate"), self.server.start, seed + len(self.name)
-        )
+        self.outages = Outages(self.server.stop, self.server.start, seed + len(self.name))
 
     @staticmethod
     def available() -> bool:
