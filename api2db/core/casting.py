@@ -1,4 +1,4 @@
-"""Values of one type as values of a wider one: what `types.widen` promises, done."""
+"""Values of one type as values of a wider one: what `widening` promises, done."""
 
 from __future__ import annotations
 

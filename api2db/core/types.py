@@ -1,5 +1,5 @@
 """
-The one type table: our names, Arrow types, SQL names, and which type widens into which.
+The one type table: our names, Arrow types, SQL names. `widening` says which holds which.
 
 A column's type is one of eight kinds. Inside the program it is an Arrow type; in a user's
 ``columns`` and in a form's memory it is a name::
@@ -129,8 +129,6 @@ _NUMERIC, _BIGNUMERIC_WHOLE = (38, 9), 38
 
 #: (precision, scale) of the decimals that we make, from narrow to wide.
 _DECIMALS = ((38, 0), (38, 9), (38, 18), (76, 0), (76, 9), (76, 18), (76, 38))
-_INT_DIGITS = pa.decimal128(19, 0)
-_TEXTUAL = frozenset({"bool", "datetime", "date", "str"})
 _DECIMAL_NAME = re.compile(r"decimal\((\d{1,2}),(\d{1,2})\)", re.ASCII)
 
 
@@ -198,7 +196,7 @@ def name_of(type_: pa.DataType) -> str:
     """Return the name of an Arrow type; `arrow_type` undoes it. Raises as `kind_of`."""
     kind = kind_of(type_)
     if kind == "decimal" and type_ != _ARROW["decimal"]:
-        precision, scale = _digits(type_)
+        precision, scale = digits_of(type_)
         return f"decimal({precision},{scale})"
     return kind
 
@@ -221,7 +219,7 @@ def sql_type(type_: pa.DataType, dialect: Dialect) -> str:
     names, kind = _SQL[dialect], kind_of(type_)
     if kind != "decimal" or "{" not in names[kind]:
         return names[kind]
-    precision, scale = _digits(type_)
+    precision, scale = digits_of(type_)
     most, most_scale = _DECIMAL_LIMIT[dialect]
     if precision > most or scale > most_scale:
         return names["str"]
@@ -255,61 +253,7 @@ def _decimal(precision: int, scale: int) -> pa.DataType:
     return pa.decimal128(precision, scale) if precision <= 38 else pa.decimal256(precision, scale)
 
 
-def _digits(type_: pa.DataType) -> tuple[int, int]:
+def digits_of(type_: pa.DataType) -> tuple[int, int]:
+    """Return how many digits a decimal has, and how many of them behind the point."""
     assert pa.types.is_decimal(type_)
     return type_.precision, type_.scale
-
-
-# -- widening --------------------------------------------------------------------------
-
-
-def widen(old: pa.DataType, new: pa.DataType, *, big: bool = False) -> pa.DataType | None:
-    """
-    Return the type that a column of type *old* takes so that it holds values of type *new*.
-
-    The rules (kinds; every other pair gives None: the value does not fit the column)::
-
-        the same          the same; decimals take the digits of both
-        null              the other one
-        int + float       float, or decimal if *big*
-        int + decimal     decimal
-        float + int       float (an integer that is not exact there does not fit)
-        decimal + int, float    decimal
-        bool, datetime, date + any other scalar    str
-        str + any scalar  str
-        any + json, json + any    json
-
-    The order matters: a column of integers does not become text because a text comes.
-
-    Args:
-        old: Type of the column.
-        new: Type of what comes.
-        big: Whether *old* or *new* holds integers beyond 2^53 in size, which a float64
-            would not keep.
-    """
-    if pa.types.is_null(old) or pa.types.is_null(new):
-        return new if pa.types.is_null(old) else old
-    a, b = kind_of(old), kind_of(new)
-    if "json" in (a, b):
-        return JSON
-    if a in _TEXTUAL:
-        return _ARROW[a if a == b else "str"]
-    if "decimal" in (a, b) or (big and (a, b) == ("int", "float")):
-        return _wider_decimal(old, new)
-    return _ARROW[b if a == "int" else a] if {a, b} <= {"int", "float"} else None
-
-
-def _wider_decimal(old: pa.DataType, new: pa.DataType) -> pa.DataType | None:
-    a, b = kind_of(old), kind_of(new)
-    if b == "float":  # its values are looked at one by one
-        return old if a == "decimal" else _both_decimals(_INT_DIGITS, _ARROW["decimal"])
-    if not {a, b} <= {"int", "decimal"}:
-        return None
-    return _both_decimals(*(_INT_DIGITS if kind_of(t) == "int" else t for t in (old, new)))
-
-
-def _both_decimals(old: pa.DataType, new: pa.DataType) -> pa.DataType | None:
-    (p, s), (q, t) = _digits(old), _digits(new)
-    if s >= t and p - s >= q - t:
-        return old
-    return decimal_for(max(p - s, q - t), max(s, t))

@@ -1,7 +1,7 @@
 """
 The form that is learned: types inferred over all rows, remembered, and widened by the rules.
 
-The first values of a column decide its type; later ones may widen it (`core.types.widen`),
+The first values of a column decide its type; later ones may widen it (`core.widening`),
 else their row is a dead letter. The rows that are dead decide nothing. Once a page has been
 seen, the next are decoded straight into the types remembered; a page that does not fit
 them goes the general way, which alone changes what is remembered.

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from api2db.core.casting import plain
-from api2db.core.types import EXACT_INT, JSON, arrow_type, decimal_for, kind_of, widen
+from api2db.core.types import EXACT_INT, JSON, arrow_type, decimal_for, kind_of
 from api2db.core.values import digits, json_kind
+from api2db.core.widening import widen
 from api2db.ingest.form_convert import (
     INT64,
     MISFIT,

@@ -12,6 +12,7 @@ from api2db.core import types
 from api2db.core.batch import DeadRow
 from api2db.core.casting import cast
 from api2db.core.errors import SinkRejected
+from api2db.core.widening import widen
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -84,7 +85,7 @@ def columns_of(batches: Iterable[Batch]) -> dict[str, pa.DataType]:
                 columns[column.name] = old
                 continue
             big = pa.types.is_integer(old) and inexact(batches, column.name)
-            columns[column.name] = types.widen(old, column.type, big=big) or old
+            columns[column.name] = widen(old, column.type, big=big) or old
     return columns
 
 
@@ -231,7 +232,7 @@ def as_kind(array: pa.Array[Any], kind: str, name: str) -> tuple[pa.Array[Any], 
         reason = f"{name}: JSON has no NaN and no infinity"
         return as_text(array), dict.fromkeys(where(_kernel.invert(finite)), reason)
     wide = types.arrow_type(kind)
-    wider = types.widen(array.type, wide)
+    wider = widen(array.type, wide)
     if have != kind and (wider is None or types.kind_of(wider) != kind):
         reason = f"{name}: the column holds {kind}, this is {have}"
         filled = dict.fromkeys(where(array.is_valid()), reason)

@@ -180,7 +180,7 @@ def place(held: str, type_: pa.DataType) -> tuple[str, str]:
     Return where a value of *type_* goes that belongs into a series of type *held*.
 
     The suffix of the series beside it, "" for the series itself, and the type as which it is
-    sent; "" if it is refused. A column widens as `types.widen` says, into a series beside.
+    sent; "" if it is refused. A column widens as `core.widening` says, into a series beside.
     """
     kind, wanted = types.kind_of(type_), types.sql_type(type_, "siridb")
     if held in (wanted, "string"):

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from api2db.core import types
 from api2db.core.errors import ConfigError, SinkMisconfigured
+from api2db.core.widening import widen
 from api2db.sink.identifier import Fold, fitted, mapped, quote
 from api2db.sink.load import columns_of, filled_in, inexact, reject
 from api2db.sink.newtable import check_new
@@ -221,7 +222,7 @@ class SqlTable(ABC):
             name = self._quote(target.ident)
             far = f"{name} > {types.EXACT_INT} or {name} < -{types.EXACT_INT}"
             big = inexact(batches, target.name) or self._any(far)
-        wider = types.widen(held, type_, big=big)
+        wider = widen(held, type_, big=big)
         if wider is None or self._type(target.name, wider) == target.sql or not self._alterable():
             return False
         self._alter(target.ident, target.kind, wider)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from api2db.core.canon import row_keys
 from api2db.core.casting import cast
-from api2db.core.types import JSON, NAMES, arrow_type, widen
+from api2db.core.types import JSON, NAMES, arrow_type
+from api2db.core.widening import widen
 
 
 def key(**values: Any) -> bytes:

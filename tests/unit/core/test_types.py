@@ -23,8 +23,8 @@ from api2db.core.types import (
     kind_of,
     name_of,
     sql_type,
-    widen,
 )
+from api2db.core.widening import widen
 
 #: (old, new) -> what the column becomes; every pair of kinds that is missing gives None.
 RULES = {
