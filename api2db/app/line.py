@@ -100,6 +100,7 @@ def make_line(
         letters = DeadLetters(layout.dead_letter(name, stream), hide)
         dead[stream] = letters.count()
         spill = Spill(spilled[stream], Origin(spool.id, name, stream))
+        timestamps.seen(spill.newest_ns)  # one of dead rows is newer than the log
         to = collector.to[stream]
         make, backlog = (ReplaceWorker, PollBacklog) if to.replace else (Worker, Backlog)
         workers[stream] = make(
@@ -119,7 +120,13 @@ def make_line(
             collector.shards,
             layout.intents(name),
             spool=spool,
-            landed=lambda: not any(worker.backlog.batches for worker in workers.values()),
+            # Pages of a poll that has not ended count, too.
+            landed=lambda: (
+                not any(
+                    spool.depth(stream).batches or worker.backlog.spilled.batches
+                    for stream, worker in workers.items()
+                )
+            ),
             unsent=partial(unsent, collector.shards.path),
             clock=clock,
             stop=stop,

@@ -82,6 +82,8 @@ def retry_stream(
     columns = _columns(line)
     for letter in letters(folder):
         rows, why = _rows(letter, columns)
+        if (spill.folder / f"{letter.name}.parquet").exists():
+            rows, why = None, "its batch waits in upload_failed; let it land first"
         if rows is None:  # all rows of a letter, or none: a letter is one batch
             yield Retried(letter.name, 0, len(letter.rows), why)
             continue

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from api2db.core.batch import DeadRow
 from api2db.files.atomic import atomic_write, make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
-
-    from api2db.core.batch import DeadRow
 
 #: Bodies kept per collector, and the most bytes kept of each.
 BODIES = 100
@@ -66,6 +66,29 @@ class DeadLetters:
             for line in lines:
                 file.write(line.encode("utf-8", "backslashreplace") + b"\n")
         return len(rows) - before
+
+    def known(self, name: str, batch: str) -> list[DeadRow]:
+        """
+        Return the rows that are kept of *batch*, under *name*.
+
+        Raises:
+            OSError: The disk fails.
+        """
+        try:
+            raw = (self._folder / f"{name}.jsonl").read_bytes()
+        except FileNotFoundError:
+            return []
+        found = []
+        for line in raw.splitlines():
+            with suppress(ValueError, KeyError, TypeError):  # a person may have changed it
+                row = json.loads(line)
+                if row["batch"] == batch:
+                    found.append(DeadRow(int(row["row"]), row["reason"], row["content"]))
+        return found
+
+    def names(self) -> frozenset[str]:
+        """Return the names under which something is kept."""
+        return frozenset(path.stem for path in self._folder.glob("[!.]*.jsonl"))
 
     def count(self) -> int:
         """Return how many rows are kept. Reads the files."""

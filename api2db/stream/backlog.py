@@ -50,19 +50,12 @@ class Backlog:
         self._dropped: dict[str, int] = {}  # by batch id, until it has landed
         self._spool = spool
         self._from_spill = False
-        self._unsettled: int | None = None  # newest batch that is both in a shard and in the log
+        self._settled = False  # whether no batch is both in a shard and in the log
         self._end_spill()
 
     def _end_spill(self) -> None:
         """Acknowledge what a crash has left both in a shard and in the log."""
-        newest = self.spilled.newest_seq()
-        if newest is None:
-            return
-        if newest >= self._spool.next_seq:  # the log is an older copy, or another one
-            logger.warning("spill_newer_than_log", extra={"stream": self.stream, "seq": newest})
-            return
         crash_point("recover.before_ack")
-        self._unsettled = newest
         with suppress(SpoolError):  # `read` tries again, and says it
             self._settle()
         crash_point("recover.after_ack")
@@ -72,13 +65,19 @@ class Backlog:
         Acknowledge what is in a shard; nothing is read before.
 
         Once a shard has landed its marker may go: the log must not bring its batch again.
+        Times tell, too: an older copy of the log gives the same places to other batches.
 
         Raises:
             SpoolFailed: The disk is full or fails.
         """
-        if self._unsettled is not None:
-            self._spool.ack(self.stream, self._unsettled)
-            self._unsettled = None
+        while not self._settled:
+            batches = self._spool.read(self.stream, GROUP)
+            newest = self.spilled.newest(batches[0].timestamp_ns) if batches else None
+            seq, timestamp_ns = (newest.seq, newest.timestamp_ns) if newest else (0, 0)
+            spilled = [b for b in batches if b.seq <= seq and b.timestamp_ns <= timestamp_ns]
+            if spilled:
+                self._spool.ack(self.stream, spilled[-1].seq)
+            self._settled = len(spilled) < len(batches) or not batches
 
     # -- for any thread ------------------------------------------------------------
 
@@ -212,7 +211,8 @@ class Backlog:
             finally:
                 if kept is not None:
                     crash_point("spill.before_ack")
-                    self._unsettled = kept.seq
-                    self._settle()
+                    self._settled = False
+                    self._spool.ack(self.stream, kept.seq)
+                    self._settled = True
                     crash_point("spill.after_ack")
         return moved

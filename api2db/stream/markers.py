@@ -14,35 +14,36 @@ class Markers:
     """
     What one worker knows of its markers.
 
-    A marker must live until nothing can send its batch again: neither the log nor a shard.
+    A marker must live until nothing can send its batch again: neither the log nor a shard. What
+    an earlier life has left may belong to any batch that waits, wherever that is: a mended
+    shard, or one of dead rows, may have come in front of it.
 
     Attributes:
         known: Ids of batches that have a marker.
+        done: Those of them that can never be sent again.
     """
 
     def __init__(self) -> None:
         self.known: set[str] = set()
+        self.done: set[str] = set()
 
     def found(self, ids: Iterable[str]) -> None:
-        """Add what the target holds, maybe of an earlier life."""
-        self.known.update(ids)
+        """Say what the target holds, maybe of an earlier life."""
+        self.known = set(ids)
+        self.done &= self.known
 
-    def prunable(self, batches: Sequence[Batch]) -> set[str]:
+    def landed(self, batches: Sequence[Batch], pruned: set[str], *, last: bool) -> None:
         """
-        Return the markers that can go with the load of *batches*, the oldest that wait.
+        Note that *batches* are done with, by a load that removed the markers *pruned*.
 
-        Markers of an earlier life may belong to batches that come later: they landed, but were
-        not acknowledged. Batches land in order, so these come first: once a batch without a
-        marker is met, all marked ones lie behind or among *batches*.
+        Args:
+            last: Whether nothing else waits: then no batch that has a marker can come again.
         """
-        ids = {batch.id for batch in batches}
-        return set() if ids <= self.known else self.known - ids
-
-    def landed(self, batches: Sequence[Batch], pruned: set[str]) -> None:
-        """Note a load of *batches* that removed the markers *pruned*."""
         self.known -= pruned
         self.known.update(batch.id for batch in batches)
+        self.done -= pruned
+        self.done.update(self.known if last else (batch.id for batch in batches))
 
     def clear(self) -> None:
         """Note that all are removed."""
-        self.known = set()
+        self.known, self.done = set(), set()

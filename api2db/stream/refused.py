@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from api2db.core.batch import DeadRow
+from api2db.core.errors import SpoolFailed
 from api2db.core.faults import crash_point
 from api2db.stream.bisect import refused_rows
 
@@ -28,14 +29,16 @@ class Refused:
     """
     Makes refused rows dead letters, and leaves them out of their batches from then on.
 
-    It forgets them when their batch lands; after a restart the target refuses them again, and
-    the same file is written again. Belongs to one worker's thread.
+    It forgets them when their batch lands. After a restart the letters still tell them: if the
+    target took such a row meanwhile, it would be in both places, and sent again from one.
+    Belongs to one worker's thread.
     """
 
     def __init__(self, letters: DeadLetters, stream: str, name: str) -> None:
         self._letters = letters
         self._stream = stream
         self._name = name
+        self._earlier = letters.names()  # of an earlier life
         self._dead: dict[str, dict[int, DeadRow]] = {}  # by batch id, until it lands
 
     def find(
@@ -95,12 +98,29 @@ class Refused:
         return more
 
     def without(self, batch: Batch) -> Batch:
-        """Return *batch* without its refused rows."""
-        dead = self._dead.get(batch.id)
+        """
+        Return *batch* without its refused rows.
+
+        Raises:
+            SpoolFailed: The letters cannot be read.
+        """
+        dead = self._dead.get(batch.id) or self._known(batch)
         if not dead:
             return batch
         mask = pa.array([i not in dead for i in range(batch.rows.num_rows)], pa.bool_())
         return batch.with_rows(batch.rows.filter(mask))
+
+    def _known(self, batch: Batch) -> dict[int, DeadRow]:
+        name = str(batch.timestamp_ns)
+        if name not in self._earlier:
+            return {}
+        try:
+            rows = self._letters.known(name, batch.id)
+        except OSError as exc:
+            where = f"cannot read the dead letter {name}: {exc}"
+            raise SpoolFailed(where, hint="check the disk and the rights") from exc
+        dead = self._dead[batch.id] = {row.row: row for row in rows}
+        return dead
 
     def landed(self, batches: Sequence[Batch]) -> None:
         """Forget the rows of *batches*."""

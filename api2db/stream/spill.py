@@ -46,8 +46,10 @@ class Spill:
         self.origin = origin
         self.damaged = 0
         self.bytes = 0
-        self._names = array("q")  # 8 bytes a shard: there may be millions
-        self._sizes: dict[int, int] = {}  # of the files that `read` returned last
+        # 8 bytes each a shard: there may be millions.
+        self._names, self._sizes = array("q"), array("q")
+        self._leaving: frozenset[int] = frozenset()  # whose removal has failed, maybe halfway
+        self._stray: Path | None = None  # what the last `put` may have left, though it failed
         self._trash = Trash(folder.with_name(".landed"))
         self._pool: ThreadPoolExecutor | None = None
         self._ahead: tuple[int, Limit, Future[list[_Found]]] | None = None
@@ -55,7 +57,7 @@ class Spill:
 
     def _look(self) -> None:
         """Take stock of the folder; what a crash left unfinished goes."""
-        names = []
+        found = []
         with suppress(FileNotFoundError):
             for path in self.folder.iterdir():
                 if path.name.startswith(".") and path.name.endswith(".tmp"):
@@ -63,9 +65,11 @@ class Spill:
                 elif path.name.endswith(DAMAGED):
                     self.damaged += 1
                 elif path.suffix == SUFFIX and path.stem.isdecimal():
-                    names.append(int(path.stem))
-                    self.bytes += path.stat().st_size
-        self._names = array("q", sorted(names))
+                    found.append((int(path.stem), path.stat().st_size))
+        found.sort()
+        self._names = array("q", (name for name, _ in found))
+        self._sizes = array("q", (size for _, size in found))
+        self.bytes = sum(self._sizes)
         self._trash.sweep()
 
     # -- for any thread ------------------------------------------------------------
@@ -81,6 +85,12 @@ class Spill:
         oldest = self._names[:1]
         return oldest[0] / 1e9 if oldest else None
 
+    @property
+    def newest_ns(self) -> int:
+        """The greatest timestamp of a shard, 0 if there is none; no batch may get a lesser one."""
+        newest = self._names[-1:]
+        return newest[0] if newest else 0
+
     # -- for the worker ------------------------------------------------------------
 
     def put(self, batch: Batch) -> None:
@@ -93,15 +103,33 @@ class Spill:
             OSError: Nothing was kept.
         """
         raw = encode(batch, self.origin)
+        self._remove_stray()
         make_folder(self.folder)
         crash_point("spill.before_write")
-        with atomic_write(self._path(batch.timestamp_ns)) as file:
-            file.write(raw)
-            crash_point("spill.before_rename")
+        path = self._path(batch.timestamp_ns)
+        try:
+            with atomic_write(path) as file:
+                file.write(raw)
+                crash_point("spill.before_rename")
+        except OSError:
+            self._stray = path
+            raise
         crash_point("spill.after_rename")
         if not self.batches or self._names[-1] < batch.timestamp_ns:
             self._names.append(batch.timestamp_ns)
+            self._sizes.append(len(raw))
             self.bytes += len(raw)
+
+    def _remove_stray(self) -> None:
+        """
+        Remove a shard that was not kept: it may have its name all the same.
+
+        The log has its batch and may land it; a start that finds the shard would do so again.
+        """
+        if self._stray is not None:
+            self._stray.unlink(missing_ok=True)
+            sync_folder(self.folder)
+            self._stray = None
 
     def read(self, limit: Limit, *, ahead: bool = False) -> list[Batch]:
         """
@@ -111,12 +139,15 @@ class Spill:
             ahead: Let a thread read as much of what follows, for the next call.
 
         Raises:
-            SpoolFailed: The disk cannot be read.
+            SpoolFailed: The disk cannot be read, or what was not kept not removed.
         """
+        try:
+            self._remove_stray()
+        except OSError as exc:
+            raise SpoolFailed(f"cannot remove {self._stray}: {exc}", hint="check the disk") from exc
         while self.batches:
             found = self._take_ahead(limit) or self._load(self._names, limit)
             good = [shard.batch for shard in found if shard.batch is not None]
-            self._sizes = {shard.timestamp_ns: shard.size for shard in found}
             if ahead and len(found) < self.batches:
                 self._read_ahead(self._names[len(found) :][: limit.batches], limit)
             for shard in found:
@@ -126,13 +157,19 @@ class Spill:
                 return good
         return []
 
-    def newest_seq(self) -> int | None:
-        """Return the newest shard's place in the log, None if there is none, or another's log."""
-        while self.batches:
-            shard = self._decoded(self._names[-1])
-            if shard.batch is not None:
-                return shard.batch.seq if shard.spool == self.origin.spool else None
-            self._set_aside(shard)
+    def newest(self, since_ns: int) -> Batch | None:
+        """
+        Return the newest batch that came out of our log, at *since_ns* or later; None if none did.
+
+        Raises:
+            SpoolFailed: The disk cannot be read.
+        """
+        for timestamp_ns in reversed(self._names[bisect_left(self._names, since_ns) :]):
+            shard = self._decoded(timestamp_ns)
+            if shard.batch is None:
+                self._set_aside(shard)
+            elif shard.batch.seq and shard.spool == self.origin.spool:
+                return shard.batch
         return None
 
     def remove(self, batches: Sequence[Batch]) -> None:
@@ -142,9 +179,12 @@ class Spill:
         Raises:
             OSError: Some may be left; they will be read again.
         """
+        self._leaving = frozenset(batch.timestamp_ns for batch in batches)
         self._trash.take(self.folder, self._passed(batches))
-        self.bytes -= sum(self._sizes.pop(batch.timestamp_ns, 0) for batch in batches)
-        del self._names[: bisect_left(self._names, batches[-1].timestamp_ns + 1)]
+        self._leaving = frozenset()
+        gone = bisect_left(self._names, batches[-1].timestamp_ns + 1)
+        self.bytes -= sum(self._sizes[:gone])
+        del self._names[:gone], self._sizes[:gone]
         if not self.batches:
             self.release()
 
@@ -213,22 +253,34 @@ class Spill:
             raise SpoolFailed(f"cannot read {path}: {exc}", hint=hint) from exc
         if origin.stream != self.origin.stream or batch.timestamp_ns != timestamp_ns:
             return _Found(timestamp_ns, None, f"it is a shard of {origin.stream}, or was renamed")
-        return _Found(timestamp_ns, batch, spool=origin.spool, size=len(raw))
+        return _Found(timestamp_ns, batch, spool=origin.spool)
 
     def _set_aside(self, shard: _Found) -> None:
-        """Let the shards behind one that cannot be read go on."""
+        """
+        Let the shards behind one that cannot be read go on.
+
+        Raises:
+            SpoolFailed: The disk fails; it is met again.
+        """
         path = self._path(shard.timestamp_ns)
         fields = {"path": str(path), "error": shard.reason}
-        if shard.reason:
+        try:
+            if shard.reason:
+                with suppress(FileNotFoundError):
+                    path.rename(path.with_name(path.name + DAMAGED))
             with suppress(FileNotFoundError):
-                self.bytes -= path.stat().st_size
-                path.rename(path.with_name(path.name + DAMAGED))
-                sync_folder(self.folder)
+                sync_folder(self.folder)  # what was removed halfway, too: its marker may go now
+        except OSError as exc:
+            hint = "check the disk and the rights; nothing was removed"
+            raise SpoolFailed(f"cannot set {path} aside: {exc}", hint=hint) from exc
+        if shard.reason:
             self.damaged += 1
             logger.error("shard_damaged", extra=fields)
-        else:
+        elif shard.timestamp_ns not in self._leaving:
             logger.error("shard_missing", extra=fields)
-        self._names.remove(shard.timestamp_ns)
+        at = self._names.index(shard.timestamp_ns)
+        self.bytes -= self._sizes.pop(at)
+        del self._names[at]
 
 
 class _Found(NamedTuple):
@@ -238,4 +290,3 @@ class _Found(NamedTuple):
     batch: Batch | None = None
     reason: str = ""
     spool: str = ""
-    size: int = 0  # of the file, in bytes

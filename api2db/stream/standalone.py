@@ -181,6 +181,7 @@ class Standalone:
     def _made(self) -> Worker:
         declared, layout = self.declared, self._layout
         spill = Spill(self.folder, Origin(self._spool.id, declared.name, self.name))
+        _timestamps.seen(spill.newest_ns)
         worker, backlog = (ReplaceWorker, PollBacklog) if declared.replace else (Worker, Backlog)
         made: Worker = worker(
             f"{declared.name}/{self.name}",

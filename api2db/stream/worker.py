@@ -167,11 +167,11 @@ class Worker:
             return
         self.progress.state = State.DELIVERING
         began = self._clock.monotonic()
-        prunable = self._markers.prunable(batches)
+        prunable = self._markers.done.copy()
         landed = self._write(batches, prunable)
         crash_point("worker.before_ack")
         self.backlog.done(batches)
-        self._markers.landed(batches, prunable)
+        self._markers.landed(batches, prunable, last=not self.backlog.batches)
         self._pacing.landed()
         self._overcome()
         self.progress.rows += landed.rows

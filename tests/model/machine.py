@@ -514,22 +514,24 @@ class SpoolMachine(RuleBasedStateMachine):
         self._check(list(self.spool.poll("p", self.hold)), held)
 
 
-def directed(names: Sequence[str]) -> type[SpoolMachine]:
-    """Return a machine that does nothing by itself but the rules *names*."""
+def directed(
+    machine: type[RuleBasedStateMachine], names: Sequence[str]
+) -> type[RuleBasedStateMachine]:
+    """Return a *machine* that does nothing by itself but the rules *names*."""
 
     def plain(name: str) -> Any:
-        def call(self: SpoolMachine, *args: Any, **more: Any) -> None:
-            getattr(SpoolMachine, name)(self, *args, **more)
+        def call(self: RuleBasedStateMachine, *args: Any, **more: Any) -> None:
+            getattr(machine, name)(self, *args, **more)
 
         return call
 
     others = {
         name: plain(name)
-        for name, value in vars(SpoolMachine).items()
+        for name, value in vars(machine).items()
         if hasattr(value, RULE_MARKER) and name not in names
     }
-    assert all(hasattr(getattr(SpoolMachine, name), RULE_MARKER) for name in names)
-    return type("Directed", (SpoolMachine,), others)
+    assert all(hasattr(getattr(machine, name), RULE_MARKER) for name in names)
+    return type("Directed", (machine,), others)
 
 
 def run(
@@ -542,8 +544,20 @@ def run(
         derandomize: Take the same examples each time.
         rules: Names of the only rules to use; none for all.
     """
+    examine(SpoolMachine, examples, steps, derandomize=derandomize, rules=rules)
+
+
+def examine(
+    machine: type[RuleBasedStateMachine],
+    examples: int,
+    steps: int,
+    *,
+    derandomize: bool,
+    rules: Sequence[str],
+) -> None:
+    """Run *machine*, as `run` does."""
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        directed(rules) if rules else SpoolMachine,
+        directed(machine, rules) if rules else machine,
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,

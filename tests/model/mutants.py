@@ -1,5 +1,5 @@
 """
-Faults put into the spool by hand, one at a time: the model must catch each.
+Faults put into the log and the delivery by hand, one at a time: the models must catch each.
 
 ``python -m tests.model.mutants`` runs all, ``python -m tests.model.mutants NAME EXAMPLES`` runs
 the model on one and exits 3 if it was caught.
@@ -30,12 +30,19 @@ class Mutant:
 
     Attributes:
         rules: The rules of the machine that provoke it, where all together rarely do.
+        package: Of api2db, which holds the module.
     """
 
     module: str
     old: str
     new: str
     rules: tuple[str, ...] = ()
+    package: str = "spool"
+
+    @property
+    def machine(self) -> str:
+        """The module of the machine that must catch it."""
+        return "machine" if self.package == "spool" else "delivery"
 
 
 _SYNC = """        try:
@@ -146,6 +153,62 @@ MUTANTS = {
         "if found.header.seq > seq + 1:",
         rules=("put", "ack_unread", "read"),
     ),
+    "shards_land_though_the_log_has_them": Mutant(
+        "backlog",
+        "        self._settle()\n        batches = self.spilled.read",
+        "        batches = self.spilled.read",
+        rules=("spill_without_acknowledgement", "attempt"),
+        package="stream",
+    ),
+    "a_start_leaves_what_is_spilled_in_the_log": Mutant(
+        "backlog",
+        "self._settled = False  # whether",
+        "self._settled = True  # whether",
+        package="stream",
+    ),
+    "cursor_moves_though_a_shard_is_missing": Mutant(
+        "backlog",
+        "self._spool.ack(self.stream, kept.seq)",
+        "self._spool.ack(self.stream, batches[-1].seq)",
+        package="stream",
+    ),
+    "shards_are_removed_before_they_land": Mutant(
+        "worker",
+        "        landed = self._write(batches, prunable)\n"
+        '        crash_point("worker.before_ack")\n'
+        "        self.backlog.done(batches)\n",
+        "        self.backlog.done(batches)\n        landed = self._write(batches, prunable)\n",
+        package="stream",
+    ),
+    "markers_of_an_earlier_life_go_with_the_first_load": Mutant(
+        "worker",
+        "prunable = self._markers.done.copy()",
+        "prunable = self._markers.known - {batch.id for batch in batches}",
+        package="stream",
+    ),
+    "markers_are_pruned_while_something_waits": Mutant(
+        "worker",
+        "(self._open and self._markers.known) or self.backlog.batches:",
+        "(self._open and self._markers.known):",
+        rules=("spill_all", "attempt", "attempt_at_a_target_that_fails", "idle"),
+        package="stream",
+    ),
+    "markers_are_done_before_all_has_landed": Mutant(
+        "worker", "last=not self.backlog.batches", "last=True", package="stream"
+    ),
+    "a_shard_that_was_refused_stays": Mutant(
+        "spill",
+        "            self._stray = path\n",
+        "            pass\n",
+        rules=("put", "attempt_on_a_broken_disk", "attempt", "idle"),
+        package="stream",
+    ),
+    "shards_are_passed_by": Mutant(
+        "backlog",
+        "batches = batches or self._spool.read(self.stream, limit)",
+        "batches = self._spool.read(self.stream, limit) or batches",
+        package="stream",
+    ),
 }
 
 
@@ -168,7 +231,7 @@ class _Finder(MetaPathFinder):
         self._mutant = mutant
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
-        if fullname != f"api2db.spool.{self._mutant.module}":
+        if fullname != f"api2db.{self._mutant.package}.{self._mutant.module}":
             return None
         spec = PathFinder.find_spec(fullname, path)
         assert spec is not None
@@ -183,7 +246,7 @@ def run_one(name: str, examples: int) -> bool:
     """Return whether the model catches a fault; in this process, once."""
     sys.meta_path.insert(0, _Finder(MUTANTS[name]))
     logging.disable(logging.CRITICAL)
-    machine = importlib.import_module("tests.model.machine")
+    machine = importlib.import_module(f"tests.model.{MUTANTS[name].machine}")
     try:
         machine.run(examples, derandomize=True, rules=MUTANTS[name].rules)
     except (NameError, ImportError, SyntaxError):  # the tree is broken, not the fault caught

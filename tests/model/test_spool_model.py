@@ -1,10 +1,10 @@
-"""The model holds for the spool, and catches every fault that was put into it by hand."""
+"""The models hold for log and delivery, and catch every fault that was put in by hand."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.model import machine
+from tests.model import delivery, machine
 from tests.model.mutants import MUTANTS, caught
 
 
@@ -13,14 +13,20 @@ def test_the_spool_keeps_its_promises_on_a_disk_that_does_not() -> None:
     machine.run(60, derandomize=True)
 
 
+def test_what_is_put_lands_once_whatever_fails() -> None:
+    """Spills, acknowledgements, removals and starts that fail or are cut off at any step."""
+    delivery.run(40, derandomize=True)
+
+
 @pytest.mark.soak
 def test_the_spool_keeps_its_promises_for_long() -> None:
     """The same, with new examples each time."""
     machine.run(1500)
+    delivery.run(1000)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("name", MUTANTS)
 def test_the_model_catches_a_fault(name: str) -> None:
-    """A spool with this fault does not pass."""
+    """What has this fault does not pass."""
     assert caught(name)

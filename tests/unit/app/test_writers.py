@@ -68,3 +68,19 @@ def test_a_shard_is_taken_once_its_batch_is_acknowledged(
     finally:
         daemon.stop(5.0)
         daemon.close()
+
+
+def test_no_batch_is_older_than_a_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dead rows that were sent again are newer than the log, and the clock may go back since."""
+    monkeypatch.chdir(tmp_path)
+    config = Run([_collector()]).config()
+    daemon = Daemon(config)
+    folder = daemon.workers[0].backlog.spilled.folder
+    daemon.close()
+    folder.mkdir(parents=True)
+    (folder / f"{2**62}.parquet").touch()
+    daemon = Daemon(config)
+    try:
+        assert daemon.timestamps.next() > 2**62
+    finally:
+        daemon.close()

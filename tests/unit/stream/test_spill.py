@@ -382,3 +382,60 @@ def test_a_spill_that_is_not_acknowledged_lands_once(
     assert bench.table.rows == list(range(6))
     bench.spool.close()
     bench.watchdog.close()
+
+
+def test_shards_of_others_acknowledge_nothing(bench: Bench) -> None:
+    """Another program's, dead rows that are sent again: the log has none of them."""
+    bench.put(1)
+    bench.put(2)
+    at = bench.spool.read("t")[-1].timestamp_ns
+    rows = pa.record_batch({"v": pa.array([3])})
+    Spill(bench.spill.folder, Origin("9" * 32, "d", "t")).put(Batch("3" * 32, 9, at + 1, rows))
+    Spill(bench.spill.folder, bench.spill.origin).put(Batch("4" * 32, 0, at + 2, rows))
+    assert bench.new_worker().backlog.queued == 2
+
+
+def test_an_older_copy_of_the_log_loses_no_new_batch(bench: Bench) -> None:
+    """It gives the places of what lies in shards to other batches: these wait behind them."""
+    bench.put(1)
+    [old] = bench.spool.read("t")
+    bench.put(2)
+    rows = pa.record_batch({"v": pa.array([3])})
+    newest = Batch("3" * 32, old.seq + 8, old.timestamp_ns, rows)
+    Spill(bench.spill.folder, bench.spill.origin).put(newest)
+    assert bench.new_worker().backlog.queued == 1
+
+
+def test_a_mended_shard_in_front_takes_no_marker_away(bench: Bench) -> None:
+    """What landed and was not yet removed lies behind it, in more than one group, and is known."""
+    for n in range(40):
+        bench.spill.put(batch(n))
+    bench.table.rows = list(range(1, 40))
+    bench.table.markers = {batch(n).id for n in range(1, 40)}
+    bench.worker = bench.new_worker()
+    bench.worker.start()
+    bench.until(lambda: not bench.worker.backlog.batches)
+    assert bench.table.rows == [*range(1, 40), 0]
+    bench.until(lambda: not bench.table.markers)
+
+
+def test_what_a_failed_removal_has_left_is_no_loss(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Shards that went before the disk failed are counted out, and not reported as missing."""
+    for n in range(6):
+        bench.spill.put(batch(n))
+    first = bench.spill.read(Limit(4))
+
+    def take(folder: Path, names: Iterator[str]) -> None:
+        (folder / next(names)).unlink()
+        (folder / next(names)).unlink()
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(bench.spill._trash, "take", take)
+    with pytest.raises(OSError, match="broken"):
+        bench.spill.remove(first)
+    monkeypatch.undo()
+    assert values(bench.spill.read(BULK)) == [2, 3, 4, 5]
+    assert bench.spill.bytes == Spill(bench.spill.folder, ORIGIN).bytes
+    assert "shard_missing" not in caplog.text

@@ -337,3 +337,30 @@ def test_a_paused_stream_says_why(bench: Bench) -> None:
     bench.table.failures = []
     bench.drained()
     assert bench.table.rows == [1]
+
+
+def test_a_dead_row_stays_dead_after_a_restart(bench: Bench) -> None:
+    """Though the target would take it now: it is in the letters, from which it is sent again."""
+    bench.put(1, 2, 3)
+    bench.table.poison = {2}
+    bench.table.failures = [SinkRejected("refused")]
+    bench.table.lost_replies = []
+    write = bench.table.write
+
+    def down_after_the_letter(batches: Sequence[Batch], **more: Any) -> Landed:
+        if bench.dead() and more.get("commit", True):
+            raise SinkUnavailable("down")
+        return write(batches, **more)
+
+    bench.table.write = down_after_the_letter  # type: ignore[method-assign]
+    bench.worker.start()
+    bench.until(lambda: bool(bench.dead()) and bench.worker.progress.attempt > 1)
+    bench.worker.stop()
+    assert bench.worker.join(5)
+    bench.table.write = write  # type: ignore[method-assign]
+    bench.table.poison = set()
+    bench.worker = bench.new_worker()
+    bench.worker.start()
+    bench.drained()
+    assert bench.table.rows == [1, 3]
+    assert len(bench.dead()) == 1
