@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from tests.fault.oracle import disorder, not_one_edition
 from tests.fault.outages import Holder, Outages
 from tests.fault.paged_api import Board
+from tests.fault.servertargets import TARGETS
 from tests.fault.siridbtarget import SiridbTarget
-from tests.fault.targets import COUNTS, IN_RENAME, TARGETS, Target
+from tests.fault.targets import COUNTS, IN_RENAME, Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -25,13 +25,10 @@ from __future__ import annotations
 
 import argparse
 import random
-import re
 import shutil
 import sys
 import tempfile
 import time
-from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,7 +37,7 @@ from tests.fault.bigquerytarget import TARGETS
 from tests.fault.filetargets import UpdateTarget
 from tests.fault.paged_api import TOKEN
 from tests.fault.points import AFTER_COMMIT, AFTER_RENAME, RARE, RECOVERY, Points, loop_points
-from tests.fault.targets import Target
+from tests.fault.report import Tally, control, report, shards
 from tests.fault.world import (
     COMMAND,
     ROOT,
@@ -64,31 +61,6 @@ BURST = 4  # lives in a row that are killed while they start and recover, at mos
 #: The daemon, and the one of the control in which newer batches overtake shards.
 DAEMON = (COMMAND,)
 OVERTAKING = (sys.executable, "-m", "tests.fault.overtaking")
-
-
-#: A line of the daemon's log, on a pipe or not.
-SPILL_LINE = re.compile(r'stream_spilling.*?"?stream"?\s*[=:]\s*"?([\w/]+)')
-
-
-@dataclass
-class Tally:
-    """What the loop did, for its report and its verdict."""
-
-    named: Counter[str] = field(default_factory=Counter)
-    random: int = 0
-    lives: int = 0
-    terms: int = 0
-    idle: int = 0
-    idle_in_a_row: int = 0
-    worst_idle: int = 0
-    early: int = 0
-    faults: list[str] = field(default_factory=list)
-    older: list[str] = field(default_factory=list)
-
-    @property
-    def kills(self) -> int:
-        """All lives that ended by SIGKILL."""
-        return self.random + self.named.total()
 
 
 class KillLoop:
@@ -122,9 +94,7 @@ class KillLoop:
         names = [name for name in every if spills and name.startswith(RECOVERY)]
         self.recovery = Points(names, self.rng, 12, sys.maxsize)
         self.api = Api(seed, rate, pad)
-        self.targets: list[Target] = []
-        for name in targets:
-            self.targets.append(TARGETS[name](folder, seed))
+        self.targets = [TARGETS[name](folder, seed) for name in targets]
         env = {"API_TOKEN": TOKEN, "PYTHONPATH": str(ROOT)}
         (command,) = {target.daemon or DAEMON for target in self.targets}
         self.daemon = Daemon(folder, env, command if order else OVERTAKING)
@@ -160,7 +130,8 @@ class KillLoop:
             self._end_early()
         else:
             self._end_anywhere(before)
-        self._note_progress(before)
+        # Who is killed at once gets nowhere.
+        tally.note(progress=self._progress().since(before), excused=bool(self._burst))
         self._look()
         if tally.lives % 20 == 0:
             print(f"{tally.lives} lives, {tally.kills} kills", flush=True)
@@ -175,7 +146,7 @@ class KillLoop:
             if self.rng.random() < 0.2:
                 self._burst = self.rng.randint(2, BURST)
             return None
-        if self.recovery.names and self.shards() and self.rng.random() < 0.75:
+        if self.recovery.names and shards(self.folder) and self.rng.random() < 0.75:
             return self.recovery.next()
         return self.points.next()
 
@@ -196,7 +167,7 @@ class KillLoop:
             if code == -9:
                 self.tally.named[spec.partition(":")[0]] += 1
             else:
-                self._fault(f"the daemon ended by itself with {code} (armed: {spec})")
+                self.tally.fault(f"the daemon ended by itself with {code} (armed: {spec})")
         else:
             self.points.miss(spec)
             self.recovery.miss(spec)
@@ -224,7 +195,7 @@ class KillLoop:
         code = self.daemon.terminate(30)
         self.tally.terms += 1
         if code not in (0, -9):  # -9: it had been told to crash, and did
-            self._fault(f"SIGTERM gave exit code {code} (None: no end within 30 s)")
+            self.tally.fault(f"SIGTERM gave exit code {code} (None: no end within 30 s)")
 
     def _await_pages(self, goal: int) -> None:
         wait_until(
@@ -236,23 +207,9 @@ class KillLoop:
     def _kill(self) -> None:
         ended = self.daemon.ended()
         if ended is not None and ended != -9:
-            self._fault(f"the daemon ended by itself with {ended}")
+            self.tally.fault(f"the daemon ended by itself with {ended}")
         self.daemon.kill()
         self.tally.random += 1
-
-    def _fault(self, what: str) -> None:
-        self.tally.faults.append(f"life {self.tally.lives}: {what}")
-        if len(self.tally.faults) > 10:
-            raise RuntimeError("\n".join(["too many faults:", *self.tally.faults]))
-
-    def _note_progress(self, before: Progress) -> None:
-        tally = self.tally
-        if self._progress().since(before):
-            tally.worst_idle = max(tally.worst_idle, tally.idle_in_a_row)
-            tally.idle_in_a_row = 0
-        else:
-            tally.idle += 1
-            tally.idle_in_a_row += not self._burst  # who is killed at once gets nowhere
 
     def settle(self, timeout: float) -> None:
         """Heal everything, let the daemon drain, end it with SIGTERM, and run it once more."""
@@ -270,48 +227,18 @@ class KillLoop:
             )
 
         if not wait_until(drained, timeout, step=0.5):
-            self._fault(f"not drained after {timeout:g} s: {self._progress().landed} of {stats}")
+            self.tally.fault(
+                f"not drained after {timeout:g} s: {self._progress().landed} of {stats}"
+            )
         if (code := self.daemon.terminate(30)) != 0:
-            self._fault(f"SIGTERM after the drain gave exit code {code}")
+            self.tally.fault(f"SIGTERM after the drain gave exit code {code}")
         if (code := self.daemon.once(120)) != 0:
-            self._fault(f"run --once after the drain gave exit code {code}")
+            self.tally.fault(f"run --once after the drain gave exit code {code}")
         self._look()
 
     def verdicts(self) -> list[oracle.Verdict]:
         """Let the oracle judge every target."""
         return oracle.judge_all(self.api.ledger(), self.targets)
-
-    def spilled(self) -> Counter[str]:
-        """Count how often each stream began to spill."""
-        log = (self.folder / "daemon.log").read_text(errors="replace")
-        return Counter(SPILL_LINE.findall(log))
-
-    def shards(self) -> int:
-        """Count the shards that are left; there must be none."""
-        return sum(1 for _ in (self.folder / "STORE" / "upload_failed").rglob("*.parquet*"))
-
-    def dead_letters(self) -> int:
-        """Count the files of dead rows; there is no bad row, so there must be none."""
-        dead = self.folder / "STORE" / "dead_letter"
-        return sum(
-            1 for path in dead.rglob("*") if path.is_file() and "_responses" not in path.parts
-        )
-
-    def left_behind(self) -> list[str]:
-        """Say what there should not be at the end, in the STORE and in the targets."""
-        found = []
-        if self.spills and not self.spilled():
-            found.append("nothing was spilled")
-        found += [
-            f"nothing was killed at {n}" for n in self.recovery.names if not self.tally.named[n]
-        ]
-        if left := self.shards():
-            found.append(f"{left} shards are left")
-        if dead := self.dead_letters():
-            found.append(f"{dead} files in STORE/dead_letter")
-        for target in self.targets:
-            found += [f"unasked-for in {target.name}: {name}" for name in target.foreign()]
-        return found
 
     def close(self) -> None:
         """End every process."""
@@ -319,39 +246,6 @@ class KillLoop:
         for target in self.targets:
             target.close()
         self.api.close()
-
-
-def report(loop: KillLoop, verdicts: list[oracle.Verdict], seconds: float) -> bool:
-    """Print what happened; return whether the promise was kept."""
-    tally, stats = loop.tally, loop.api.stats()
-    print(
-        f"lives={tally.lives} kills={tally.kills} random={tally.random} (while starting: "
-        f"{tally.early}) terms={tally.terms}"
-    )
-    print("named kills:", ", ".join(f"{k}={v}" for k, v in sorted(tally.named.items())) or "none")
-    if never := sorted(n for n, m in loop.points.missed.items() if m and not tally.named[n]):
-        print("points never passed:", ", ".join(never))
-    print(f"lives without progress: {tally.idle} (longest row {tally.worst_idle})")
-    print(f"api={stats['served']} faults={stats['faults']}")
-    for target in loop.targets:
-        if told := target.told():
-            print(f"{target.name}: {told}")
-    if loop.spills:
-        spilled = loop.spilled()
-        print(f"streams began to spill {spilled.total()} times: {dict(sorted(spilled.items()))}")
-    for verdict in verdicts:
-        print(verdict)
-    faults = [*tally.faults, *loop.left_behind(), *tally.older[:10]]
-    for fault in faults:
-        print("FAULT", fault)
-    lost = sum(v.lost for v in verdicts)
-    doubled = sum(v.doubled for v in verdicts)
-    wrong = sum(v.wrong + v.alien for v in verdicts)
-    print(
-        f"{tally.kills} kills in {seconds:.0f} s: {lost} lost, {doubled} doubled, {wrong} wrong, "
-        f"{len(tally.older)} times older than before"
-    )
-    return all(v.clean for v in verdicts) and not faults
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -393,15 +287,8 @@ def main(argv: list[str] | None = None) -> int:
         clean = report(loop, verdicts, time.monotonic() - started)
     finally:
         loop.close()
-    if args.without_markers:
-        seen = {verdict.target: verdict.doubled for verdict in verdicts if verdict.doubled}
-        print(f"control without markers: doubled rows seen: {seen}")
-        return 0 if seen else 1
-    if args.without_order:
-        wrong = sum(verdict.wrong for verdict in verdicts)
-        older = len(loop.tally.older)
-        print(f"control without order: {older} times older than before, {wrong} wrong at the end")
-        return 0 if wrong + older else 1
+    if args.without_markers or args.without_order:
+        return 0 if control(loop, verdicts) else 1
     if clean and not args.keep:
         shutil.rmtree(folder)
     return 0 if clean else 1

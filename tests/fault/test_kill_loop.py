@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.fault.killloop import KillLoop, report
+from tests.fault.killloop import KillLoop
+from tests.fault.report import report
 
 if TYPE_CHECKING:
     from pathlib import Path
