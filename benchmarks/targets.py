@@ -44,8 +44,8 @@ from api2db.sink.base import Delivery
 from api2db.sink.bigquerywrite import Writer, _requests
 from api2db.sink.ikvgateway import Gateway
 from api2db.sink.registry import make_sink
-from api2db.sink.target import Bigquery, Bitio, Database, Folder, Ikv, Siridb
-from tests.fixtures import bigquery, bitio, ikv, mariadb, mysql, siridb
+from api2db.sink.target import Bigquery, Bitio, Database, Folder, Ikv, Omnisci, Siridb
+from tests.fixtures import bigquery, bitio, heavydb, ikv, mariadb, mysql, siridb
 from tests.fixtures.postgres import Postgres
 
 if TYPE_CHECKING:
@@ -520,6 +520,50 @@ class IkvTarget(Target):
             self._gateways["own"]._stub.batchUpsertFieldValues(request)
 
 
+class OmnisciTarget(Target):
+    """One call of pyheavydb's with a prepared Arrow stream; the server is a stand-in."""
+
+    name = "omnisci"
+    goal = 0.6
+    ways = ("append",)
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        super().__init__(folder, stack)
+        if heavydb.binaries() is None:
+            raise FileNotFoundError("pyheavydb is not installed")
+        self._server = stack.enter_context(heavydb.HeavydbServer())
+        self._db: Any = self._server.client("heavyai")
+        stack.callback(heavydb.close, self._db)
+        self._prepared: list[bytes] = []
+
+    def url(self) -> str:
+        """Return nothing: it has no URL."""
+        return ""
+
+    def target(self) -> Leads:
+        """Return the database."""
+        server = self._server
+        return Omnisci("heavyai", server.host, server.user, server.password, server.port)
+
+    def execute(self, statement: str) -> list[Any]:
+        """Run a statement."""
+        return list(self._db.execute(statement).fetchall())
+
+    def prepare(self, transactions: Sequence[pa.Table]) -> None:
+        """Make streams of one batch each."""
+        for table in transactions:
+            named = table.rename_columns([f"{name}_t" for name in table.column_names])
+            (batch,) = named.combine_chunks().to_batches()
+            sink = pa.BufferOutputStream()
+            with pa.ipc.new_stream(sink, batch.schema) as writer:
+                writer.write_batch(batch)
+            self._prepared.append(sink.getvalue().to_pybytes())
+
+    def fastest(self, i: int) -> None:
+        """Load one."""
+        self._db._client.load_table_binary_arrow(self._db._session, "own", self._prepared[i], True)
+
+
 class Parquet(Target):
     """pyarrow writes a file for each page, and it is synced."""
 
@@ -566,7 +610,10 @@ class Parquet(Target):
 TARGETS: dict[str, type[Target]] = {
     cls.name: cls for cls in (Postgresql, Mariadb, Mysql, Duckdb, Sqlite, Parquet, BitIo)
 }
-TARGETS |= {cls.name: cls for cls in (BigqueryTarget, BigqueryWriteTarget, IkvTarget, SiridbTarget)}
+TARGETS |= {
+    cls.name: cls
+    for cls in (BigqueryTarget, BigqueryWriteTarget, IkvTarget, SiridbTarget, OmnisciTarget)
+}
 
 
 def pages(count: int) -> list[pa.RecordBatch]:

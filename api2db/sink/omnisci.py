@@ -30,10 +30,13 @@ if TYPE_CHECKING:
     from api2db.sink.table import Target
     from api2db.sink.target import Omnisci
 
+#: Its stubs do not know all of it.
+_arrow: Any = pa
+
 #: The column that says which batch a row is of, and for which stream: no other column has its name.
 MARK = "_api2db_batch"
 _MARK_TYPE = "TEXT ENCODING DICT(32)"
-#: Most bytes of Arrow data in one call; Thrift's own limit for a message is 100 MB.
+#: Most bytes of Arrow data in one call; Thrift's own limit for a message is 100 MB, HeavyDB's 2 GB.
 REQUEST = 48 * 2**20
 
 
@@ -183,15 +186,15 @@ class OmnisciSink(SqlSink):
     def _append(
         self, columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]
     ) -> None:
-        start = sum(part.num_rows for part in self._parts)
-        marks = [mark for mark, n in self._marks for _ in range(n)][start:]
+        marks = _arrow.concat_arrays([_arrow.repeat(mark, n) for mark, n in self._marks])
+        marks = marks.slice(sum(part.num_rows for part in self._parts))
         n = max(map(len, columns.values()), default=len(marks))
         sent: dict[str, Any] = {
             target.ident: column_of.sent(columns[target.name], target.sql)
             for target in targets
             if target.natural  # the others hold nothing
         }
-        self._parts.append(pa.table({**sent, MARK: pa.array(marks[:n], pa.string())}))
+        self._parts.append(pa.table({**sent, MARK: marks.slice(0, n)}))
 
     def _upsert(
         self, columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]
@@ -232,7 +235,14 @@ def _pieces(rows: pa.Table, chunk: int) -> Iterable[bytes]:
     each = max(1, min(n, chunk or n, int(n * REQUEST / max(1, rows.nbytes))))
     for start in range(0, n, each):
         (batch,) = rows.slice(start, each).combine_chunks().to_batches()
-        with pa.BufferOutputStream() as out:
-            with pa.ipc.new_stream(out, batch.schema) as writer:
-                writer.write_batch(batch)
-            yield out.getvalue().to_pybytes()
+        # Its size is asked for first: a buffer that grows is copied again and again.
+        size = pa.MockOutputStream()
+        _write(batch, size)
+        stream = pa.allocate_buffer(size.size())
+        _write(batch, pa.FixedSizeBufferWriter(stream))
+        yield stream.to_pybytes()
+
+
+def _write(batch: pa.RecordBatch, out: pa.NativeFile) -> None:
+    with pa.ipc.new_stream(out, batch.schema) as writer:
+        writer.write_batch(batch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -283,10 +284,16 @@ def project(backend: OmnisciBackend, folder: Path, **auth: Any) -> Path:
     return folder
 
 
-def command(folder: Path, *args: str) -> tuple[int, str]:
-    """Run the program."""
-    program = str(Path(sys.executable).with_name("api2db"))
-    run = subprocess.run([program, *args], cwd=folder, capture_output=True, text=True, check=False)
+def command(folder: Path, *args: str, crash: str = "") -> tuple[int, str]:
+    """Run the program; it kills itself where it first passes *crash*."""
+    run = subprocess.run(
+        [str(Path(sys.executable).with_name("api2db")), *args],
+        cwd=folder,
+        env={**os.environ, "API2DB_CRASH": crash},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     return run.returncode, run.stdout + run.stderr
 
 
@@ -300,6 +307,19 @@ def test_a_collector_fills_its_table(backend: OmnisciBackend, tmp_path: Path) ->
     code, said = command(folder, "run", "--once")
     assert code == 0, said
     assert backend.rows("c_stream") == [{"id": 1, "value": "x"}]
+
+
+@pytest.mark.parametrize("point", ["sink.before_commit", "sink.after_commit", "worker.before_ack"])
+def test_a_daemon_that_is_killed(backend: OmnisciBackend, tmp_path: Path, point: str) -> None:
+    """Before the load, after it, before its acknowledgement: the next life lands the rows once."""
+    folder = project(backend, tmp_path)
+    code, said = command(folder, "run", "--once", crash=point)
+    assert code < 0, said
+    code, said = command(folder, "run", "--once")
+    assert code == 0, said
+    # The second life has polled again, in which nothing is old: the API has no `since`.
+    batches = backend.fetch("select _api2db_batch, count(*) n from c_stream group by 1")
+    assert [row["n"] for row in batches] == [1, 1]
 
 
 def test_a_wrong_password_of_a_project(backend: OmnisciBackend, tmp_path: Path) -> None:
