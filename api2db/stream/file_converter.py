@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,6 +32,8 @@ _FAILURES = (
 )
 #: The rights of what is made for a user: those that the umask leaves.
 _FILE, _FOLDER = 0o666, 0o777
+#: Threads that store the same file do so one after the other; few others wait for them.
+_turns = tuple(threading.Lock() for _ in range(64))
 
 
 class FileConverter:
@@ -175,7 +178,8 @@ def _store(path: str, df: DataFrame, fmt: str, *, force: bool) -> bool:
     def store() -> bool:
         if not FileConverter.store_valid(path, force):
             raise FileNotFoundError(f"there is no folder {Path(path).parent}")
-        with atomic_write(Path(path), _FILE) as file:
+        turn = _turns[hash(Path(path).absolute()) % len(_turns)]
+        with turn, atomic_write(Path(path), _FILE) as file:
             frame.write(df, file, fmt)
         return True
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import pickle
 import shutil
+import threading
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -398,3 +399,25 @@ def test_pickles_of_arrow_types_can_be_loaded(dtype: Any) -> None:
     """What was stored as a pickle can be loaded, whatever types of Arrow it holds."""
     df = pd.DataFrame({"a": pd.array([None], dtype)})
     pd.testing.assert_frame_equal(_round_trip(df, "pickle"), df)
+
+
+def test_threads_that_store_one_file_leave_it_whole() -> None:
+    """The last one wins; the file held parts of two, or was not stored at all."""
+    together = threading.Barrier(4)
+    torn: list[object] = []
+
+    def store(n: int) -> None:
+        df = pd.DataFrame({"n": [n] * 5000})
+        for _ in range(5):
+            together.wait(20)
+            stored = FileConverter.csv_store("store/same.csv", df)
+            got = FileConverter.csv_load("store/same.csv")
+            if not stored or got is None or got["n"].nunique() != 1 or len(got) != 5000:
+                torn.append((stored, got))
+
+    threads = [threading.Thread(target=store, args=(n,)) for n in range(1, 5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not torn
