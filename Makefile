@@ -15,6 +15,9 @@ COMPILE = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --g
 	--no-emit-index-url --no-header $(if $(UPGRADE),--upgrade)
 PACKAGE = pyproject.toml --extra all
 
+# The tests start the program a thousand times: what Python has compiled is kept.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup servers demo test soak lint type bench docs image lock
 
