@@ -15,7 +15,7 @@ import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from api2db.core.errors import ConfigError, SinkMisconfigured, SinkUnknown
+from api2db.core.errors import ConfigError, SinkMisconfigured, SinkUnavailable, SinkUnknown
 from api2db.core.faults import crash_point
 from api2db.core.types import sql_type
 from api2db.sink.base import Delivery, Landed, Sink
@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from api2db.sink.target import Siridb
 
 logger = logging.getLogger(__name__)
+
+
+#: Seconds until a batch that is known is looked at again, while the server works.
+BUSY_WAIT = 0.5
 
 
 class SiridbSink(Sink):
@@ -106,6 +110,10 @@ class SiridbSink(Sink):
         self, batches: Sequence[Batch], load: Sequence[Points], forget: Collection[str]
     ) -> Landed:
         known = {batch.id for batch in batches if batch.id in self._ledger.intents}
+        if known and self._client.busy():
+            # The insert of a life that was killed may still go on: it must not be read half.
+            text = "SiriDB may still work on an insert that was broken off"
+            raise SinkUnavailable(text, retry_after=BUSY_WAIT)
         present = self._client.listed({name: None for points in load for name in points.series})
         have = self._have(load, present, again=bool(known))
         todo, base, landed = self._todo(load, have)

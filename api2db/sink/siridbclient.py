@@ -124,6 +124,11 @@ class Client:
             found |= {name: Series(*rest) for name, *rest in self.query(query)["series"]}
         return found
 
+    def busy(self) -> bool:
+        """Return whether the server works on anything but this question."""
+        found: int = self.query("show active_tasks")["data"][0]["value"]
+        return found > 1
+
     def counts(self, names: Iterable[str], low: int, high: int) -> dict[str, int]:
         """Return how many points from *low* to *high* each of *names* has."""
         found: dict[str, int] = {}

@@ -372,6 +372,24 @@ def test_a_server_that_restarts(make: Make, server: SiriDbServer) -> None:
     assert [v for _, v in at(backend, "t|v")] == [1, 2]
 
 
+def test_an_insert_that_still_goes_on(make: Make, siridb: SiriDbServer) -> None:
+    """The server may work on what a killed life has sent: nothing is read back until it is done."""
+    backend = make()
+    sink = backend.sink()
+    one = batch([{"v": 1}])
+    sink.write([one])
+    many = {f"n{i}": [(k, k) for k in range(300)] for i in range(1500)}
+    going_on = threading.Thread(target=siridb.insert, args=(backend.database, many))
+    going_on.start()
+    while not backend.query("count series /^n.*/")["series"]:
+        pass
+    with pytest.raises(SinkUnavailable, match="broken off"):
+        sink.write([one])
+    going_on.join()
+    again(backend, sink, one)
+    assert [v for _, v in at(backend, "t|v")] == [1]
+
+
 def test_integers_keep_all_bits(make: Make) -> None:
     """Both ends of int64; what Arrow holds beyond them has no place."""
     backend = make()
