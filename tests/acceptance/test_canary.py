@@ -280,7 +280,7 @@ def get(project: Path, path: str) -> str:
     [
         ("postgresql://u:canary-source@127.0.0.1:1/d", "postgresql://u:canary@h:port/d"),
         ("postgresql://u:canary-source@127.0.0.1:1/d", "postgres//u:canary@h/d"),
-        ("mysql://u:canary-mysql@127.0.0.1:1/d", "oracle://u:canary@h/d"),
+        ("mysql://u:canary-mysql@127.0.0.1:1/d", "redis://u:canary@h/d"),
         ("http://u:canary%40userinfo@", "htp://u:canary@"),
         ("http://u:canary%40userinfo@", "http://u:canary@[::1"),
         ("value: canary-key-header", "value: [canary-key-header]"),
