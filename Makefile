@@ -38,7 +38,7 @@ demo: $(READY)  ## The whole product on a replay of a real API; FOR=20s ends it 
 	@$(PY) demo/run $(if $(FOR),--for $(FOR))
 
 test: $(READY) servers  ## The tests; the last line says which targets were tested. T= narrows them
-	@$(PY) -m pytest -q --targets $(T)
+	@$(PY) -m pytest -q --targets --numprocesses 3 --dist worksteal $(T)
 
 soak: $(READY) servers  ## The long tests: KILLS=200 kills within FOR seconds, mutants, an outage
 	@$(PY) -m tests.fault.killloop --kills $(KILLS) $(if $(FOR),--seconds $(FOR))

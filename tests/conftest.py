@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from tests.fixtures import bigquery, heavydb, mariadb, mysql, postgres, siridb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("api2db", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -48,7 +48,34 @@ _SERVERS = {
     "siridb": (siridb.binaries, "sh scripts/setup_servers.sh"),
 }
 
-_ran = pytest.StashKey[set[str]]()
+
+class Ran:
+    """
+    What the tests wrote to, gathered from their reports: they may run in several processes.
+
+    A test tells by its properties: ``backend``, the targets that it is marked with, and
+    ``contract``, the one that the sink contract ran over.
+    """
+
+    def __init__(self) -> None:
+        self.backend: set[str] = set()
+        self.contract: set[str] = set()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note the targets of a test that passed."""
+        if report.when == "call" and report.passed:
+            for key, value in report.user_properties:
+                if key in ("backend", "contract"):
+                    getattr(self, key).add(value)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say which targets the contract ran over."""
+        if self.contract:
+            ran = ", ".join(sorted(self.contract))
+            terminalreporter.write_line(f"sink contract ran over: {ran}")
+
+
+_ran = pytest.StashKey[Ran]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -62,7 +89,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Nothing has run yet."""
-    config.stash[_ran] = set()
+    config.stash[_ran] = Ran()
+    config.pluginmanager.register(config.stash[_ran])
 
 
 def targets(item: pytest.Item) -> set[str]:
@@ -72,6 +100,8 @@ def targets(item: pytest.Item) -> set[str]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what needs a server that is not installed; the last line tells."""
+    for item in items:
+        item.user_properties += [("backend", name) for name in sorted(targets(item))]
     for name, (binaries, command) in _SERVERS.items():
         if binaries() is None:
             skip = pytest.mark.skip(reason=f"no server of {name} here: {command}")
@@ -80,27 +110,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                     item.add_marker(skip)
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Note the targets of a test that runs to its end."""
-    yield
-    item.config.stash[_ran] |= targets(item)
+def demanded(config: pytest.Config) -> bool:
+    """Return whether this process, none of the workers, is to say which targets ran."""
+    return bool(config.getoption("--targets")) and not hasattr(config, "workerinput")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail where all targets are demanded and one was left out."""
-    demanded = session.config.getoption("--targets") and os.environ.get("CI") == "true"
-    missing = set(TARGETS) - _OPTIONAL - session.config.stash[_ran]
-    if demanded and session.exitstatus == 0 and missing:
+    missing = set(TARGETS) - _OPTIONAL - session.config.stash[_ran].backend
+    strict = demanded(session.config) and os.environ.get("CI") == "true"
+    if strict and session.exitstatus == 0 and missing:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Write the last line."""
-    if config.getoption("--targets"):
-        ran = config.stash[_ran]
+    if demanded(config):
+        ran = config.stash[_ran].backend
         left_out = [name for name in TARGETS if name not in ran]
         print(
             f"backends: ran {', '.join(sorted(ran)) or 'none'};"

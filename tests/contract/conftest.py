@@ -54,7 +54,6 @@ SERVICES: dict[str, Callable[[Any], Backend]] = {
 }
 #: MariaDB by another driver than PyMySQL, and the module that this driver is.
 DRIVERS = {"mariadb+mysqldb": "MySQLdb", "mariadb+mariadbconnector": "mariadb"}
-_ran: set[str] = set()
 
 
 @pytest.fixture(scope="session")
@@ -114,7 +113,7 @@ def siridb() -> Iterator[SiriDbServer]:
 
 
 def _backend(name: str, request: pytest.FixtureRequest, folder: Path) -> Backend:
-    _ran.add(name)
+    request.node.user_properties.append(("contract", name))
     if name == "postgresql":
         return PostgresBackend(request.getfixturevalue("postgres"))
     if name in SERVICES:
@@ -184,10 +183,3 @@ def keyed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     backend = _able(_backend(request.param, request, tmp_path), request)
     yield backend
     backend.close()
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say which targets the contract ran over."""
-    if _ran:
-        ran = ", ".join(name for name in (*BACKENDS, *DRIVERS) if name in _ran)
-        terminalreporter.write_line(f"sink contract ran over: {ran}")
