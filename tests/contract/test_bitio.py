@@ -102,7 +102,9 @@ def _below(cls: type[BaseException]) -> list[type[BaseException]]:
 
 
 @pytest.mark.parametrize(
-    "cls", {*_below(requests.RequestException), sdk.ApiError}, ids=lambda cls: cls.__name__
+    "cls",
+    sorted({*_below(requests.RequestException), sdk.ApiError}, key=lambda cls: cls.__name__),
+    ids=lambda cls: cls.__name__,
 )
 def test_every_error_of_the_sdk(cls: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the SDK raises, the login's own error is not lost."""

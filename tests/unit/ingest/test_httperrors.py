@@ -254,6 +254,10 @@ def test_no_answer_of_a_token_server_makes_the_source_show_a_secret(
 # -- the classes -------------------------------------------------------------------------------
 
 
+def _name(kind: type[Exception]) -> str:
+    return f"{kind.__module__}.{kind.__name__}"
+
+
 def _classes() -> list[type[Exception]]:
     found = [
         value
@@ -284,7 +288,7 @@ def _one(kind: type[Exception]) -> Exception:
     return error
 
 
-@pytest.mark.parametrize("kind", _classes(), ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
+@pytest.mark.parametrize("kind", sorted(_classes(), key=_name), ids=_name)
 def test_every_foreign_class_is_translated(kind: type[Exception]) -> None:
     """Each exception of the client, its layers, sockets and TLS: one of ours with a hint."""
     assert issubclass(kind, FOREIGN)
