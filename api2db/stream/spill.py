@@ -48,6 +48,7 @@ class Spill:
         self.bytes = 0
         # 8 bytes each a shard: there may be millions.
         self._names, self._sizes = array("q"), array("q")
+        self._newest_damaged = 0  # a person may mend it: its name is taken
         self._leaving: frozenset[int] = frozenset()  # whose removal has failed, maybe halfway
         self._stray: Path | None = None  # what the last `put` may have left, though it failed
         self._trash = Trash(folder.with_name(".landed"))
@@ -64,6 +65,9 @@ class Spill:
                     path.unlink()
                 elif path.name.endswith(DAMAGED):
                     self.damaged += 1
+                    name = path.name.partition(".")[0]
+                    if name.isdecimal():
+                        self._newest_damaged = max(self._newest_damaged, int(name))
                 elif path.suffix == SUFFIX and path.stem.isdecimal():
                     found.append((int(path.stem), path.stat().st_size))
         found.sort()
@@ -88,8 +92,7 @@ class Spill:
     @property
     def newest_ns(self) -> int:
         """The greatest timestamp of a shard, 0 if there is none; no batch may get a lesser one."""
-        newest = self._names[-1:]
-        return newest[0] if newest else 0
+        return max([self._newest_damaged, *self._names[-1:]])
 
     # -- for the worker ------------------------------------------------------------
 

@@ -439,3 +439,14 @@ def test_what_a_failed_removal_has_left_is_no_loss(
     assert values(bench.spill.read(BULK)) == [2, 3, 4, 5]
     assert bench.spill.bytes == Spill(bench.spill.folder, ORIGIN).bytes
     assert "shard_missing" not in caplog.text
+
+
+def test_the_name_of_a_damaged_shard_is_taken(tmp_path: Path) -> None:
+    """A person may mend it: no batch to come may get its time, and so its name."""
+    spill = Spill(tmp_path / "s", ORIGIN)
+    spill.put(batch(7))
+    (spill.folder / "1007.parquet").rename(spill.folder / "1007.parquet.damaged")
+    again = Spill(spill.folder, ORIGIN)
+    assert (again.batches, again.damaged, again.newest_ns) == (0, 1, 1007)
+    again.put(batch(9))
+    assert again.newest_ns == 1009
