@@ -92,6 +92,11 @@ class Backlog:
         return self.spilled.batches + self.queued
 
     @property
+    def unfinished(self) -> bool:
+        """Whether batches may come that have landed before: a person may mend a damaged shard."""
+        return bool(self.batches or self.spilled.damaged)
+
+    @property
     def ballast(self) -> Ballast:
         """For what lets batches leave the log, and needs room beside it."""
         return self._spool.ballast

@@ -44,6 +44,7 @@ class Markers:
         self.done -= pruned
         self.done.update(self.known if last else (batch.id for batch in batches))
 
-    def clear(self) -> None:
-        """Note that all are removed."""
-        self.known, self.done = set(), set()
+    def forgotten(self) -> None:
+        """Note that the markers of all that is done are removed."""
+        self.known -= self.done
+        self.done = set()

@@ -171,7 +171,7 @@ class Worker:
         landed = self._write(batches, prunable)
         crash_point("worker.before_ack")
         self.backlog.done(batches)
-        self._markers.landed(batches, prunable, last=not self.backlog.batches)
+        self._markers.landed(batches, prunable, last=not self.backlog.unfinished)
         self._pacing.landed()
         self._overcome()
         self.progress.rows += landed.rows
@@ -199,17 +199,20 @@ class Worker:
             self._disconnect()
 
     def _prune(self) -> None:
-        """Remove the markers of acknowledged batches, if nothing waits that may have others."""
-        if not (self._open and self._markers.known) or self.backlog.batches:
+        """Remove the markers of batches that are done with: all, if nothing else may come."""
+        markers = self._markers
+        if not self.backlog.unfinished:
+            markers.done.update(markers.known)
+        if not (self._open and markers.done):
             return
         try:
             with self._guard():
-                self._sink.forget(self._markers.known)
+                self._sink.forget(markers.done)
         except SinkError as exc:  # they go with the next transaction
             logger.info("prune_failed", extra={"stream": self.name, "error": str(exc)})
             self._disconnect()
         else:
-            self._markers.clear()
+            markers.forgotten()
 
     def _disconnect(self) -> None:
         self._open = False

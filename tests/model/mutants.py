@@ -188,13 +188,13 @@ MUTANTS = {
     ),
     "markers_are_pruned_while_something_waits": Mutant(
         "worker",
-        "(self._open and self._markers.known) or self.backlog.batches:",
-        "(self._open and self._markers.known):",
+        "if not self.backlog.unfinished:",
+        "if True:",
         rules=("spill_all", "attempt", "attempt_at_a_target_that_fails", "idle"),
         package="stream",
     ),
     "markers_are_done_before_all_has_landed": Mutant(
-        "worker", "last=not self.backlog.batches", "last=True", package="stream"
+        "worker", "last=not self.backlog.unfinished", "last=True", package="stream"
     ),
     "a_shard_that_was_refused_stays": Mutant(
         "spill",

@@ -450,3 +450,25 @@ def test_the_name_of_a_damaged_shard_is_taken(tmp_path: Path) -> None:
     assert (again.batches, again.damaged, again.newest_ns) == (0, 1, 1007)
     again.put(batch(9))
     assert again.newest_ns == 1009
+
+
+def test_a_damaged_shard_keeps_its_marker(bench: Bench) -> None:
+    """It may have landed before it was damaged: mended by a person, it must not land again."""
+    bench.put(1)
+    bench.table.failures = [DOWN]
+    bench.worker = bench.new_worker(attempts=1)
+    bench.worker._attempt()
+    bench.table.failures, bench.table.lost_replies = [], [SinkUnknown("broke")]
+    bench.worker._attempt()
+    assert (bench.table.rows, len(spilled(bench)), len(bench.table.markers)) == ([1], 1, 1)
+    (shard,) = bench.spill.folder.glob("*.parquet")
+    shard.rename(shard.with_name(shard.name + ".damaged"))
+    for mended in (False, True):
+        bench.worker = bench.new_worker(attempts=1)
+        bench.put(2 + mended)
+        bench.worker._attempt()
+        bench.worker._idle()
+        if not mended:
+            shard.with_name(shard.name + ".damaged").rename(shard)
+    bench.worker._attempt()
+    assert sorted(bench.table.rows) == [1, 2, 3]
