@@ -168,6 +168,8 @@ class Worker:
         self.progress.state = State.DELIVERING
         began = self._clock.monotonic()
         prunable = self._markers.done.copy()
+        if self.backlog.spilled.damaged:  # once mended, it may be what the log has brought
+            prunable.clear()
         landed = self._write(batches, prunable)
         crash_point("worker.before_ack")
         self.backlog.done(batches)
@@ -203,7 +205,7 @@ class Worker:
         markers = self._markers
         if not self.backlog.unfinished:
             markers.done.update(markers.known)
-        if not (self._open and markers.done):
+        if not (self._open and markers.done) or self.backlog.spilled.damaged:
             return
         try:
             with self._guard():
