@@ -20,9 +20,9 @@ def test_what_is_put_lands_once_whatever_fails() -> None:
 
 @pytest.mark.soak
 def test_the_spool_keeps_its_promises_for_long() -> None:
-    """The same, with new examples each time."""
+    """The same, for longer; of the log with new examples each time."""
     machine.run(1500)
-    delivery.run(1000, derandomize=True)  # the search for more is by `python -m`
+    delivery.run(1000, derandomize=True)  # `python -m tests.model.delivery` searches on
 
 
 @pytest.mark.soak
