@@ -87,12 +87,11 @@ class SqlSink(SqlTable, Sink):
 
     def forget(self, ids: Collection[str]) -> None:
         """Remove the markers of *ids*."""
-        if not ids:
-            return
-        with self._edge():
-            self._begin()
-            self._unmark([self._marker(id_) for id_ in ids])
-            self._commit()
+        if ids:
+            with self._edge():
+                self._begin()
+                self._unmark([self._marker(id_) for id_ in ids])
+                self._commit()
 
     # -- the transaction -------------------------------------------------------------
 
@@ -104,11 +103,10 @@ class SqlSink(SqlTable, Sink):
                     return attempt()
                 except Stale as exc:
                     self._undo()
-                    how = str(exc)
-                    fields = {"table": self.delivery.table, "how": how}
+                    fields = {"table": self.delivery.table, "how": str(exc)}
                     logger.warning("table_changed", extra=fields)
             raise SinkMisconfigured(
-                f"the table {self.delivery.table} changes again and again: {how}",
+                f"the table {self.delivery.table} changes again and again: {fields['how']}",
                 hint="stop what alters it",
             )
 

@@ -21,7 +21,7 @@ from api2db.app.daemon import Daemon
 from api2db.app.run import Run
 from api2db.core.errors import SpoolFailed
 from api2db.ingest import ApiForm, Collector, Feature, ListExtract
-from api2db.stream import Stream2Local, direct, standalone
+from api2db.stream import Stream2Local, direct, ownlog, standalone
 from api2db.stream.stream import Stream
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ LONG = 30.0
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(standalone, "ATTEMPTS", 1)
+    monkeypatch.setattr(ownlog, "ATTEMPTS", 1)
     yield tmp_path
     for log in list(standalone._open):
         standalone._open.pop(log).close()

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from api2db.core.backoff import Backoff
-from api2db.stream import Stream2Local, direct, standalone
+from api2db.stream import Stream2Local, direct, ownlog, standalone
 from api2db.stream.stream import Stream
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def test_a_users_method_gets_all_again_until_it_takes_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What it raised for lies in `upload_failed`; `check_failures` tries again."""
-    monkeypatch.setattr(standalone, "ATTEMPTS", 1)
+    monkeypatch.setattr(ownlog, "ATTEMPTS", 1)
     stream = Mine()
     stream.fails = True
     stream.q.put(pd.DataFrame({"n": [1]}))
@@ -240,7 +240,7 @@ def test_check_failures_does_not_wait_for_the_next_attempt(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """While the thread lives and waits, minutes perhaps, what is asked for is done at once."""
-    monkeypatch.setattr(standalone, "ATTEMPTS", 1)
+    monkeypatch.setattr(ownlog, "ATTEMPTS", 1)
     monkeypatch.setattr(Backoff, "delay", lambda *_: 3600.0)
     stream = Mine()
     stream.fails = True
