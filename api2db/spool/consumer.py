@@ -12,7 +12,7 @@ import pyarrow as pa
 from api2db.core.errors import SpoolFailed
 from api2db.spool import record as fmt
 from api2db.spool import segment as seg
-from api2db.spool.cursor import Mark
+from api2db.spool.cursor import RETIRED, Mark
 from api2db.spool.log import End
 from api2db.spool.reading import Place, Reading
 from api2db.spool.record import Totals
@@ -235,11 +235,12 @@ class Consumer:
         if mark.log_end < newest:
             self.cursor.store(mark._replace(log_end=newest))
 
-    def remove(self, fs: Fs) -> None:
-        """Remove the cursor's file; a failure only leaves it there."""
+    def retire(self, fs: Fs) -> None:
+        """Lay the cursor's file aside, so that it holds nothing; a failure only leaves it there."""
         self.cursor.close()
         with suppress(OSError):
-            fs.unlink(self.cursor.path)
+            fs.rename(self.cursor.path, self.cursor.path.with_suffix(RETIRED))
+            fs.fsync_dir(self.cursor.path.parent)
 
     def _find(self, seq: int) -> Place:
         place = self._place

@@ -35,6 +35,8 @@ SLOT = struct.Struct("<8sQQQQQQ16sI")
 SIZE = 8192
 SLOTS = (0, 4096)
 SUFFIX = ".cur"
+#: Of the cursor of a stream that is configured no more: where it goes on if it comes back.
+RETIRED = ".gone"
 
 
 class Mark(NamedTuple):

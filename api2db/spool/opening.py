@@ -95,7 +95,7 @@ def open_parts(
     consumers = {name: Consumer(log, cursor, quarantine, clock) for name, cursor in cursors.items()}
     for name in consumers.keys() - set(streams):
         if not consumers[name].depth().batches:
-            consumers.pop(name).remove(fs)
+            consumers.pop(name).retire(fs)
     return Parts(queue, log, writer, consumers, ballast, quarantine)
 
 
@@ -159,8 +159,10 @@ def open_cursors(
     for stream in streams:
         if stream not in cursors:
             path = folder / "cur" / cur.file_name(stream)
-            create = partial(Cursor.create, fs, path, queue, lowest)
-            cursors[stream] = ballast.spare(create)
+            before = cur.peek(fs, path.with_suffix(cur.RETIRED), queue) or lowest
+            # What others have not had yet, it may have had: that must not come again.
+            mark = max(before, lowest, key=lambda mark: mark.acked)
+            cursors[stream] = ballast.spare(partial(Cursor.create, fs, path, queue, mark))
     return cursors
 
 

@@ -201,7 +201,7 @@ def test_a_new_stream_inherits_the_backlog_of_a_renamed_one(open_spool: Open) ->
 def test_a_removed_stream_for_which_nothing_waits_is_forgotten(
     open_spool: Open, tmp_path: Path
 ) -> None:
-    """Its cursor goes at the next start, so that it holds nothing."""
+    """Its cursor is laid aside at the next start, so that it holds nothing."""
     spool = open_spool(("a", "b/../ü.x"))
     spool.put(record(1))
     drain(spool, "a")
@@ -209,7 +209,43 @@ def test_a_removed_stream_for_which_nothing_waits_is_forgotten(
     spool.close()
     assert len(list((tmp_path / "orders" / "cur").iterdir())) == 2
     spool = open_spool(("a",))
-    assert [path.name for path in (tmp_path / "orders" / "cur").iterdir()] == ["a.cur"]
+    cursors = tmp_path / "orders" / "cur"
+    assert [path.name for path in cursors.glob("*.cur")] == ["a.cur"]
+    assert len(list(cursors.glob("*.gone"))) == 1
+
+
+@pytest.mark.parametrize("away", [1, 2])
+def test_a_stream_that_comes_back_goes_on_where_it_was(open_spool: Open, away: int) -> None:
+    """However far another one lags, and however often it was started meanwhile: nothing again."""
+    spool = open_spool(("slow", "b"))
+    for value in (1, 2, 3):
+        spool.put(record(value))
+    drain(spool, "b")
+    spool.close()
+    for value in range(away):
+        spool = open_spool(("slow",))
+        spool.put(record(4 + value))
+        spool.close()
+    spool = open_spool(("slow", "b"))
+    assert values_of(spool, "b") == [[4 + value] for value in range(away)]
+    assert len(values_of(spool, "slow")) == 3 + away
+
+
+def test_a_stream_that_comes_back_behind_the_log(open_spool: Open) -> None:
+    """What all others have had is gone: it begins with what is still there."""
+    spool = open_spool(("a", "b"))
+    spool.put(record(1))
+    drain(spool, "a")
+    drain(spool, "b")
+    spool.close()
+    spool = open_spool(("a",))
+    spool.put(record(2))
+    drain(spool, "a")
+    spool.put(record(3))
+    spool.close()
+    spool = open_spool(("a", "b"))
+    assert values_of(spool, "b") == [[3]]
+    assert not spool.damage
 
 
 # -- waiting ---------------------------------------------------------------------------------
