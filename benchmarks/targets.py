@@ -305,7 +305,7 @@ class BigqueryTarget(Target):
     """
 
     name = "bigquery"
-    goal = 0.2
+    goal = 0.6
     pages = 96  # the worker takes more at a time: a job has its price
     latency: ClassVar[float] = 60.0
 

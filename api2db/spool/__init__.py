@@ -7,6 +7,7 @@ The durable queue: one append-only log per collector, one cursor per stream.
         queue.json          {"format": 1, "id": 32 hex digits}
         seg/<seq>.seg       the log; see `segment` and `record`
         cur/<stream>.cur    one cursor per stream; see `cursor`
+        cur/<stream>.gone   where one that is configured no more will go on
         quarantine/         damaged bytes, and report.json
         ballast             space in reserve
         held.keys           the poller's; see `ingest.heldkeys`
