@@ -8,7 +8,6 @@ from pydantic import Field, model_validator
 
 from api2db.app.field import Count, Duration, WebUrl
 from api2db.app.request_model import Model
-from api2db.core.errors import ConfigError
 from api2db.files import credentials
 from api2db.sink.target import LOAD_PACE, Bigquery, Bitio, Ikv, Omnisci, Siridb
 
@@ -155,7 +154,5 @@ class OmnisciModel(Model):
         """Return the database; raises as `StreamModel.target`."""
         wanted = ("username", "password", "host")
         found = credentials.read(folder / self.auth, wanted, ("port",))
-        port = found.pop("port", str(Omnisci.PORTS[self.protocol]))
-        if not port.isdigit():
-            raise ConfigError(f"{folder / self.auth}: port: write a number")
-        return Omnisci(self.db, **found, port=int(port), protocol=self.protocol)
+        port = int(found.pop("port", Omnisci.PORTS[self.protocol]))
+        return Omnisci(self.db, **found, port=port, protocol=self.protocol)

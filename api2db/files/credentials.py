@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from api2db.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 #: Bits of a file's mode that let others than its owner at it.
@@ -23,12 +23,12 @@ def read(path: Path, required: Iterable[str], optional: Iterable[str] = ()) -> d
     """
     Return what stands in *path* under the keys that are asked for, without absent optional ones.
 
-    The file is a JSON object; numbers (a port) come back as text. Keys that nobody asks for
-    are left alone: files that vendors hand out have more of them.
+    The file is a JSON object; numbers come back as text, and ``port`` is one that can be. Keys
+    that nobody asks for are left alone: files that vendors hand out have more of them.
 
     Raises:
         ConfigError: The file cannot be read, others can read it, it is no JSON object, or a
-            key is missing or empty; the message names file and key, and never a value.
+            key is missing, empty, or no port; the message names file and key, and never a value.
     """
     document = read_object(path)
     required = tuple(required)
@@ -44,7 +44,15 @@ def read(path: Path, required: Iterable[str], optional: Iterable[str] = ()) -> d
         elif key in required:
             what = "is empty" if key in document else "is missing"
             raise ConfigError(f"{path}: the key {key!r} {what}", hint="fill it in")
+    check_port(path, found)
     return found
+
+
+def check_port(where: object, found: Mapping[str, str]) -> None:
+    """Raise ConfigError, about *where*, if there is a ``port`` that nothing can listen on."""
+    port = found.get("port", "1")
+    if not (port.isdecimal() and 0 < int(port) < 65536):
+        raise ConfigError(f"{where}: port: write a number from 1 to 65535")
 
 
 def read_object(path: Path) -> dict[str, object]:

@@ -738,7 +738,7 @@ def test_what_omnisci_cannot_do(tmp_path: Path) -> None:
         '{"username": "u", "password": "p", "host": "h", "port": "x"}'
     )
     (line,) = mistakes(tmp_path, OMNISCI % ("", ""))
-    assert line == "config.yaml:1: streams.om: AUTH/om.json: port: write a number"
+    assert line == "config.yaml:1: streams.om: AUTH/om.json: port: write a number from 1 to 65535"
 
 
 def test_neither_nor(tmp_path: Path) -> None:

@@ -38,6 +38,10 @@ def test_what_is_asked_for(tmp_path: Path) -> None:
         (json.dumps({**GOOD, "host": ""}), "the key 'host' is empty; fill it in"),
         (json.dumps({"password": "s3cret-word"}), "the key 'username' is missing; fill it in"),
         (json.dumps({**GOOD, "host": ["s3cret-word"]}), "host: write a text"),
+        *(
+            (json.dumps({**GOOD, "port": port}), "port: write a number from 1 to 65535")
+            for port in ("s3cret-word", 5432.5, 0, 65536, "\u00b2")
+        ),
         ('{"password": "s3cret-word",', "not JSON; its template is in AUTH/"),
         ("[" * 100_000, "not JSON; its template is in AUTH/"),
         ('"s3cret-word"', "not a JSON object; its template is in AUTH/"),
@@ -47,7 +51,7 @@ def test_what_is_wrong(text: str, said: str, tmp_path: Path) -> None:
     """The error names the file and the key, and no value, in its cause neither."""
     path = write(tmp_path, text)
     with pytest.raises(ConfigError) as caught:
-        read(path, ["username", "host"])
+        read(path, ["username", "host"], ["port"])
     assert str(caught.value) == f"{path}: {said}"
     assert caught.value.__cause__ is None
 
