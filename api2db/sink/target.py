@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 from api2db.core.errors import ConfigError
@@ -141,33 +141,20 @@ class Bitio:
         ca: Certificates to trust; None takes those of the machine.
     """
 
-    BASE_URL: ClassVar[str] = "https://api.bit.io/"
-    HOST: ClassVar[str] = "db.bit.io"
     PORT: ClassVar[int] = 5432
 
     database: str
     api_key: str = field(repr=False)
-    base_url: str = BASE_URL
-    host: str = HOST
+    base_url: str = "https://api.bit.io/"
+    host: str = "db.bit.io"
     port: int = PORT
     ca: Path | None = None
 
     @staticmethod
-    def of(database: str, found: Mapping[str, object], ca: Path | None = None) -> Bitio:
-        """
-        Return the database, with what a file of AUTH/ holds.
-
-        Raises:
-            ValueError: The port is no number.
-        """
-        return Bitio(
-            database,
-            str(found["api_key"]),
-            str(found.get("base_url", Bitio.BASE_URL)),
-            str(found.get("host", Bitio.HOST)),
-            int(str(found.get("port", Bitio.PORT))),
-            ca,
-        )
+    def of(database: str, found: Mapping[str, Any], ca: Path | None = None) -> Bitio:
+        """Return the database, with what a file of AUTH/ holds; a port may be text."""
+        port = int(found.get("port", Bitio.PORT))
+        return Bitio(database, ca=ca, **{**found, "port": port})
 
 
 @dataclass(frozen=True, slots=True)

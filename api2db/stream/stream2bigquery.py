@@ -10,8 +10,8 @@ from api2db.core import types
 from api2db.core.errors import ConfigError
 from api2db.files import credentials, frame
 from api2db.sink.target import Bigquery
+from api2db.stream import existing
 from api2db.stream.stream import Stream
-from api2db.stream.stream2sql import check_if_exists
 
 if TYPE_CHECKING:
     from google.cloud import bigquery
@@ -73,7 +73,7 @@ class Stream2Bigquery(Stream):
         self.did = did
         self.tid = tid
         self.location = location
-        self.if_exists = check_if_exists(name, if_exists)
+        self.if_exists = existing.checked(name, if_exists)
         self.cred: Credentials | None = None
         self.client: bigquery.Client | None = None
         self.dataset: bigquery.Dataset | None = None
@@ -170,11 +170,7 @@ class Stream2Bigquery(Stream):
         return Bigquery(self.pid, self.did, self.location, Path(self.auth_path))
 
     def _delivery(self) -> dict[str, Any]:
-        return {
-            "table": self.tid,
-            "replace": self.if_exists == "replace",
-            "must_be_new": self.if_exists == "fail",
-        }
+        return existing.delivery(self.tid, self.if_exists)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), **_LIVE, "connected": False}

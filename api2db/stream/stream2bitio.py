@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from api2db.core.errors import ConfigError
-from api2db.files import credentials
 from api2db.sink.target import Bitio
+from api2db.stream import existing
+from api2db.stream.login import login
 from api2db.stream.stream import Stream
-from api2db.stream.stream2sql import check_if_exists
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -25,7 +24,7 @@ class Stream2Bitio(Stream):
         name: The collector, and the table.
         db_name: ``owner/name``; the database must be there.
         auth_path: File of AUTH/ with ``api_key``, and perhaps ``base_url``, ``host``, ``port``.
-        api_key: In place of *auth_path*.
+        api_key: In place of *auth_path*, or above it.
         base_url: Where the HTTP API begins, if not at bit.io.
         host: Of the PostgreSQL behind it, with *port*.
         ca_path: Certificates to trust in place of the machine's.
@@ -52,19 +51,11 @@ class Stream2Bitio(Stream):
         store: bool = False,
     ) -> None:
         super().__init__(name=name, chunk_size=chunk_size, stream_type="bitio", store=store)
-        given = {"api_key": api_key, "base_url": base_url, "host": host, "port": port}
-        found: dict[str, object] = {key: value for key, value in given.items() if value}
-        if auth_path is not None:
-            optional = ("base_url", "host", "port")
-            found = {**credentials.read(Path(auth_path), ("api_key",), optional), **found}
-        if "api_key" not in found:
-            raise ConfigError(f"{name}: api_key missing", hint="give api_key, or auth_path")
-        try:
-            self._database = Bitio.of(db_name, found, None if ca_path is None else Path(ca_path))
-        except ValueError as exc:
-            raise ConfigError(f"{name}: port is no number") from exc
+        where = {"base_url": base_url, "host": host, "port": port or None}
+        found = login(name, auth_path, {"api_key": api_key, **where}, optional=where)
+        self._database = Bitio.of(db_name, found, None if ca_path is None else Path(ca_path))
         self.db_name = db_name
-        self.if_exists = check_if_exists(name, if_exists)
+        self.if_exists = existing.checked(name, if_exists)
 
     def stream(self, data: DataFrame, retry_depth: int = 5) -> None:
         """
@@ -79,8 +70,4 @@ class Stream2Bitio(Stream):
         return self._database
 
     def _delivery(self) -> dict[str, Any]:
-        return {
-            "table": self.name,
-            "replace": self.if_exists == "replace",
-            "must_be_new": self.if_exists == "fail",
-        }
+        return existing.delivery(self.name, self.if_exists)

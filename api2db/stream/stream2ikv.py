@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from api2db.core.errors import ConfigError
-from api2db.files import credentials
 from api2db.sink.target import Ikv
+from api2db.stream.login import login
 from api2db.stream.stream import Stream
 
 if TYPE_CHECKING:
@@ -53,13 +52,7 @@ class Stream2Ikv(Stream):
             "store_name": store_name,
             "endpoint": endpoint,
         }
-        found = {key: value for key, value in given.items() if value}
-        if auth_path is not None:
-            found = credentials.read(Path(auth_path), Ikv.REQUIRED, ("endpoint",)) | found
-        missing = [key for key in Ikv.REQUIRED if key not in found]
-        if missing:
-            text = f"{name}: {', '.join(missing)} missing"
-            raise ConfigError(text, hint="give them, or auth_path")
+        found = login(name, auth_path, given, optional=("endpoint",))
         ca = None if ca_path is None else Path(ca_path)
         self._store = Ikv(primary_key=primary_key, ca=ca, **found)
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from api2db.core.errors import ConfigError
 from api2db.sink.target import Omnisci
+from api2db.stream.login import login
 from api2db.stream.stream import Stream
-from api2db.stream.stream2sql import login
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,7 @@ class Stream2Omnisci(Stream):
     Args:
         name: The collector.
         db_name: The database; it must be there.
-        username: With *password* and *host*: in place of *auth_path*.
+        username: With *password* and *host*: in place of *auth_path*, or above it.
         auth_path: File of AUTH/ with ``username``, ``password`` and ``host``.
         protocol: ``binary``, ``http`` or ``https``.
         chunk_size: Most rows that are sent at a time; 0 for no limit.
@@ -58,21 +58,17 @@ class Stream2Omnisci(Stream):
         store: bool = False,
     ) -> None:
         super().__init__(name=name, chunk_size=chunk_size, stream_type="omnisci", store=store)
-        self.username, self.password, self.host, self.port = login(
-            name, auth_path, username, password, host
-        )
+        given = {"username": username, "password": password, "host": host}
+        found = login(name, auth_path, {**given, "port": None}, optional=("port",))
         if protocol not in Omnisci.PORTS:
             known = ", ".join(Omnisci.PORTS)
             raise ConfigError(f"{name}: protocol={protocol!r}", hint=f"use one of {known}")
-        if self.port and not self.port.isdigit():
-            raise ConfigError(f"{name}: the port {self.port!r} is no number")
+        self.username, self.password, self.host = (found[key] for key in given)
+        self.port = int(found.get("port", Omnisci.PORTS[protocol]))
         self.db_name = db_name
         self.protocol = protocol
         self.con: Any = None
         self.log_str = f"omnisci://{self.host}/{db_name}.{name}_stream"
-
-    def _port(self) -> int:
-        return int(self.port or Omnisci.PORTS[self.protocol])
 
     @staticmethod
     def connected(con: Any) -> bool:
@@ -88,7 +84,7 @@ class Stream2Omnisci(Stream):
                 user=self.username,
                 password=self.password,
                 host=self.host,
-                port=self._port(),
+                port=self.port,
                 dbname=self.db_name,
                 protocol=self.protocol,
             )
@@ -125,7 +121,7 @@ class Stream2Omnisci(Stream):
 
     def _target(self) -> Omnisci:
         return Omnisci(
-            self.db_name, self.host, self.username, self.password, self._port(), self.protocol
+            self.db_name, self.host, self.username, self.password, self.port, self.protocol
         )
 
     def _delivery(self) -> dict[str, Any]:

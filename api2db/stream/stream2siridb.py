@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from api2db.core.errors import ConfigError
 from api2db.files import credentials
 from api2db.sink.target import Siridb
+from api2db.stream.login import login
 from api2db.stream.stream import Stream
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Stream2Siridb(Stream):
     Args:
         name: The collector, and the first part of the names of its series.
         auth_path: File of AUTH/ with ``username``, ``password``, ``dbname`` and ``hostlist``.
-        username: With *password*, *dbname* and *hostlist*: in place of *auth_path*.
+        username: With *password*, *dbname* and *hostlist*: in place of *auth_path*, or above it.
         hostlist: ``[[host, port], ...]``.
         tags: Columns whose values are part of a series' name.
         time: The column of the points' time; None takes the time of arrival.
@@ -51,15 +51,10 @@ class Stream2Siridb(Stream):
     ) -> None:
         super().__init__(name=name, chunk_size=chunk_size, stream_type="siridb", store=store)
         given = {"username": username, "password": password, "dbname": dbname}
-        found = {key: value for key, value in given.items() if value}
-        hosts: object = hostlist if hostlist is None else [list(each) for each in hostlist]
-        if auth_path is not None:
-            file = Path(auth_path)
-            found = credentials.read(file, given) | found
-            hosts = credentials.read_object(file).get("hostlist") if hosts is None else hosts
-        if missing := sorted(given.keys() - found.keys()):
-            hint = "give username, password, dbname and hostlist, or auth_path"
-            raise ConfigError(f"{name}: {', '.join(missing)} missing", hint=hint)
+        found = login(name, auth_path, given)
+        hosts: object = None if hostlist is None else [list(each) for each in hostlist]
+        if hosts is None and auth_path is not None:
+            hosts = credentials.read_object(Path(auth_path)).get("hostlist")
         self._database = Siridb.of(found, hosts, file=auth_path or name, tags=tags, time=time)
 
     @property

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from api2db.core.errors import ConfigError
-from api2db.files import credentials
 from api2db.sink.target import Database
+from api2db.stream import existing
+from api2db.stream.login import login
 from api2db.stream.stream import Stream
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ _DIALECTS = {
     "oracle": ("oracle", "oracledb"),
     "microsoft_sql": ("mssql", "pymssql"),
 }
-IF_EXISTS = ("append", "replace", "fail")
 
 
 class Stream2Sql(Stream):
@@ -41,7 +40,7 @@ class Stream2Sql(Stream):
         db_name: The database; it must be there.
         dialect: ``mysql``, ``mariadb``, ``postgresql``, ``amazon_aurora`` (its MySQL form; for its
             PostgreSQL form give ``postgresql``), ``oracle`` or ``microsoft_sql``.
-        username: With *password* and *host*: in place of *auth_path*.
+        username: With *password* and *host*: in place of *auth_path*, or above it.
         auth_path: File of AUTH/ with ``username``, ``password``, ``host``, and perhaps ``port``.
         port: By default the dialect's own.
         if_exists: ``append``: rows are added; ``replace``: each DataFrame takes the place of all
@@ -78,12 +77,13 @@ class Stream2Sql(Stream):
         super().__init__(
             name=name, chunk_size=chunk_size, stream_type=f"sql.{dialect}", store=store
         )
-        self.username, self.password, self.host, self.port = login(
-            name, auth_path, username, password, host, str(port or "")
-        )
+        given = {"username": username, "password": password, "host": host}
+        found = login(name, auth_path, {**given, "port": port or None}, optional=("port",))
+        self.username, self.password, self.host = (found[key] for key in given)
+        self.port = found.get("port", "")
         self.db_name = db_name
         self.dialect = dialect
-        self.if_exists = check_if_exists(name, if_exists)
+        self.if_exists = existing.checked(name, if_exists)
         self.driver = ""
         self.engine_str = ""
         self.log_str = ""
@@ -152,46 +152,7 @@ class Stream2Sql(Stream):
         return Database(f"{found.url}?service_name={quote(self.db_name)}") if service else found
 
     def _delivery(self) -> dict[str, Any]:
-        return {
-            "table": self.name,
-            "replace": self.if_exists == "replace",
-            "must_be_new": self.if_exists == "fail",
-        }
+        return existing.delivery(self.name, self.if_exists)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "con": None, "connected": False}
-
-
-def check_if_exists(name: str, word: str) -> str:
-    """Return *word*, if it is one of those that are known; else raise ConfigError."""
-    if word not in IF_EXISTS:
-        hint = f"use {', '.join(IF_EXISTS)}"
-        raise ConfigError(f"{name}: if_exists is {word!r}", hint=hint)
-    return word
-
-
-def login(
-    name: str,
-    auth_path: str | None,
-    username: str | None,
-    password: str | None,
-    host: str | None,
-    port: str = "",
-) -> tuple[str, str, str, str]:
-    """
-    Return user, password, host and port: of the file *auth_path*, or as they are given.
-
-    Raises:
-        ConfigError: The file cannot be used, or one is missing.
-    """
-    if auth_path is not None:
-        found = credentials.read(Path(auth_path), ("username", "password", "host"), ("port",))
-        return found["username"], found["password"], found["host"], port or found.get("port", "")
-    given = {"username": username, "password": password, "host": host}
-    missing = [key for key, value in given.items() if value is None]
-    if missing or username is None or password is None or host is None:
-        raise ConfigError(
-            f"{name}: {', '.join(missing)} missing",
-            hint="give username, password and host, or auth_path",
-        )
-    return username, password, host, port

@@ -166,6 +166,8 @@ def test_what_a_store_declares() -> None:
     ("make", "said"),
     [
         (lambda: Stream2Sql("a", "d", "mysql", username="u"), "a: password, host missing"),
+        (lambda: pg(port="p@ss:w/rd?#"), "quakes: port: write a number from 1 to 65535"),
+        (lambda: Stream2Bitio("a", "me/b"), "a: api_key missing; give it here, or auth_path"),
         (lambda: pg(if_exists="never"), "use append, replace, fail"),
         (lambda: Stream2Sql("a", "d", "sybase", **LOGIN), "'sybase' is no dialect"),
         (lambda: pg(chunk_size=-1), "chunk_size is -1"),
