@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
+from math import isinf
 
 #: RFC 3339 section 5.6, `date-time`: day, time, fraction, zone; a space for the T is allowed
 #: there too.
@@ -68,6 +69,20 @@ def day_of(text: str) -> date | None:
         return date.fromisoformat(text)
     except ValueError:
         return None
+
+
+def exact_number(text: str) -> Decimal:
+    """Return a JSON number with all its digits; infinity if a Decimal has no room for it."""
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return Decimal("Infinity")
+
+
+def float_or_exact(text: str) -> float | Decimal:
+    """Return a JSON number with a fraction or an exponent; a Decimal if it is beyond all floats."""
+    nearest = float(text)
+    return exact_number(text) if isinf(nearest) else nearest
 
 
 def digits(number: Decimal) -> tuple[int, int] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
-from math import isinf
+from math import inf, isinf
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 #: Writes a value as JSON bytes; decimals as numbers with all their digits.
 encode = msgspec.json.Encoder(decimal_format="number").encode
+
+_NESTED = {dict, list}
+#: JSON beyond the range of a float: what SQLite, too, writes for infinity.
+_FAR = {inf: msgspec.Raw(b"1e999"), -inf: msgspec.Raw(b"-1e999")}
 
 
 class Chunk:
@@ -34,7 +38,7 @@ class Chunk:
         table: The same rows as columns, if they came so; a form may need nothing else.
     """
 
-    __slots__ = ("_dead", "_raws", "_values", "next", "since", "table", "types")
+    __slots__ = ("_dead", "_infinite", "_raws", "_values", "next", "since", "table", "types")
 
     def __init__(
         self,
@@ -51,6 +55,7 @@ class Chunk:
         self._values = values
         self._raws: list[bytes] | None = None
         self._dead: dict[int, str] = {}
+        self._infinite: set[int] = set()
 
     @classmethod
     def of(cls, table: pa.Table, rows: Callable[[], list[dict[str, Any]]]) -> Chunk:
@@ -88,9 +93,19 @@ class Chunk:
         assert self.raws is not None  # they are found when the JSON is made
         return self._dead
 
+    @property
+    def infinite(self) -> set[int]:
+        """Places of rows with an infinite float, which is ``1e999`` in their JSON."""
+        assert self.raws is not None
+        return self._infinite
+
     def _encoded(self, i: int, row: dict[str, Any]) -> bytes:
         try:
-            return encode(row)
+            raw = encode(row)
+            nulls = raw.count(b"null")
+            if nulls and nulls > [*row.values()].count(None):
+                return self._with_infinities(i, row, raw)
+            return raw
         except UnicodeEncodeError:
             self._dead[i] = "the row holds half a character (a lone surrogate)"
             return repr(row).encode("utf-8", "backslashreplace")
@@ -98,9 +113,29 @@ class Chunk:
             self._dead[i] = "the row is nested too deeply"
             return b"null"
 
+    def _with_infinities(self, i: int, row: dict[str, Any], raw: bytes) -> bytes:
+        """Return *raw*, in which a null may be an infinite float."""
+        values = row.values()
+        if not _NESTED.isdisjoint(map(type, values)) and any(
+            type(value) in _NESTED and holds_infinity(value) for value in values
+        ):
+            self._dead[i] = "the row holds an infinite number in a list or object: JSON has none"
+        if inf not in values and -inf not in values:
+            return raw
+        self._infinite.add(i)
+        return encode({k: _FAR[v] if type(v) is float and isinf(v) else v for k, v in row.items()})
+
+    def with_infinities(self, values: list[Any]) -> list[Any]:
+        """Return *values*, decoded from `raws`, with the infinite floats of columns in them."""
+        for i in self.infinite - self._dead.keys():
+            if values[i] is not None:
+                values[i] |= {k: v for k, v in self.values[i].items() if type(v) is float}
+        return values
+
     def extend(self, other: Chunk) -> None:
         """Add the rows of *other* at the end."""
         self.dead.update({len(self.values) + i: why for i, why in other.dead.items()})
+        self.infinite.update(len(self.values) + i for i in other.infinite)
         self.raws.extend(other.raws)
         self.values.extend(other.values)
         self.table = None
@@ -118,13 +153,20 @@ class Chunk:
             kinds.update(map(type, row.values()))
         if not kinds.isdisjoint((date, Decimal)):
             return False
-        return float not in kinds or not any(
-            type(value) is float and isinf(value) for row in self.values for value in row.values()
-        )
+        return not self.infinite
 
     def search(self, path: Path) -> list[Value]:
         """Return for each row the value at *path*, as `since` has it."""
         return [_value(path, row) for row in self.values]
+
+
+def holds_infinity(value: object) -> bool:
+    """Return whether *value* is an infinite float, or holds one at any depth."""
+    if type(value) is dict:
+        return any(map(holds_infinity, value.values()))
+    if type(value) is list:
+        return any(map(holds_infinity, value))
+    return type(value) is float and isinf(value)
 
 
 def _value(path: Path, row: dict[str, Any]) -> Value:

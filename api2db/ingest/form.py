@@ -24,6 +24,7 @@ from api2db.ingest.form_inferred import Inferred
 from api2db.ingest.form_path import named
 from api2db.ingest.form_shape import Shape, Uncompilable
 from api2db.ingest.form_table import SINCE_LEAF, LooseRows, Table
+from api2db.ingest.watermark import value_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from api2db.ingest.form_envelope import Decode
-    from api2db.ingest.form_path import Path
     from api2db.ingest.form_table import Plan
     from api2db.ingest.source import Body
 
@@ -151,7 +151,7 @@ class Form:
         values = decode_rows(rows)
         since = None
         if self._since is not None:
-            since = [_since_value(self._since, value) for value in values]
+            since = [value_of(self._since, value) for value in values]
         return Page(self, body, len(values), rows.next, since, rows=rows, values=values)
 
     def _take(self, chunk: Chunk) -> Page:
@@ -163,7 +163,8 @@ class Form:
         since = None if self._since is None else chunk.since or chunk.search(self._since)
         declared = isinstance(self._plan, Declared)
         if declared or chunk.is_json(self.memory.get("columns", {}).values()):
-            page = self._parse_typed(chunk.body()) if not chunk.dead else None
+            odd = chunk.dead or (declared and chunk.infinite)
+            page = None if odd else self._parse_typed(chunk.body())
             if page is not None:
                 page.next, page.since = chunk.next, since
                 return page
@@ -175,9 +176,11 @@ class Form:
         return self._envelope.split(body)
 
     def _values(self, body: Body, rows: Rows) -> list[Any]:
-        if isinstance(body, Chunk) and not isinstance(self._plan, Declared):
+        if not isinstance(body, Chunk):
+            return decode_rows(rows)
+        if not isinstance(self._plan, Declared):
             return [*body.values]  # declared columns convert from JSON, inferred from values
-        return decode_rows(rows)
+        return body.with_infinities(decode_rows(rows))
 
     def _build(self, page: Page, skip: Collection[int]) -> Built:
         table = None
@@ -287,13 +290,3 @@ class Page:
         if self._values is None:
             self._values = self._form._values(self._body, rows)
         return rows, self._values
-
-
-def _since_value(path: Path, row: object) -> Any:
-    try:
-        value = path.search(row)
-    except ValueError:
-        return None
-    if value is None or type(value) in (str, int, float):
-        return value
-    return _canonical(value).decode()

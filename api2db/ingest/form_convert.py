@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
+from math import isinf
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
@@ -125,13 +126,17 @@ def _integer(value: Any) -> int:
 
 
 def _float(value: Any) -> float:
-    if type(value) not in (int, float):
+    if type(value) is float:
+        return value
+    if type(value) not in (int, Decimal):
         raise Misfit(f"is {json_kind(value)}, not a number")
     try:
         nearest = float(value)
     except OverflowError:
         nearest = float("inf")
-    if nearest in (float("inf"), float("-inf")) or nearest != value:
+    if isinf(nearest):
+        raise Misfit("is a number beyond the range of a float; the type decimal holds 76 digits")
+    if nearest != value:
         raise Misfit("is a number that a float cannot hold; the type decimal holds more digits")
     return nearest
 
@@ -188,7 +193,10 @@ def _json(value: Any) -> bytes | None:
 
 
 def _described(value: Any) -> str:
-    return "a number with a fraction" if type(value) is float else json_kind(value)
+    if type(value) is float:
+        return "an infinite number" if isinf(value) else "a number with a fraction"
+    far = type(value) is Decimal and isinf(value)
+    return "a number beyond 64 bits" if far else json_kind(value)
 
 
 _ONE: dict[str, Callable[[Any], Any]] = {

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,8 +15,8 @@ import pyarrow.compute as pc
 from api2db.core.casting import cast
 from api2db.core.errors import ConfigError
 from api2db.core.types import JSON, arrow_type, kind_of, name_of
-from api2db.core.values import json_kind
-from api2db.ingest.chunk import encode
+from api2db.core.values import exact_number, json_kind
+from api2db.ingest.chunk import encode, holds_infinity
 from api2db.ingest.form_convert import Converted, convert
 from api2db.ingest.form_envelope import descend
 from api2db.ingest.form_path import Path
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from api2db.ingest.form_convert import Array
     from api2db.ingest.form_path import Steps
 
-_exact = msgspec.json.Decoder(float_hook=Decimal).decode
+_exact = msgspec.json.Decoder(float_hook=exact_number).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,9 +195,9 @@ def _search(
     steps = column.path.steps
     if column.kind == "json" and steps is not None:
         found = (descend(raw, steps) for raw in rows.raws)
-        return [b"null" if raw is None else bytes(raw) for raw in found], {}
+        return [b"null" if raw is None else bytes(raw) for raw in found], _infinite(column, rows)
     values: list[Any] = []
-    errors: dict[int, str] = {}
+    errors = _infinite(column, rows) if column.kind == "json" else {}
     for i, row in enumerate(exact if column.kind == "decimal" else rows.values):
         try:
             value = column.path.search(row)
@@ -205,6 +206,17 @@ def _search(
             value = None
         values.append(encode(value) if column.kind == "json" else value)
     return values, errors
+
+
+def _infinite(column: _Declared, rows: LooseRows) -> dict[int, str]:
+    """Return the rows of Python code of which a JSON column would get an infinite number."""
+    found = {}
+    for i, row in enumerate(rows.values):
+        if type(row) is dict and (inf in row.values() or -inf in row.values()):
+            with suppress(ValueError):
+                if holds_infinity(column.path.search(row)):
+                    found[i] = "is or holds an infinite number, which JSON does not have"
+    return found
 
 
 def _row_kinds(paths: list[Path]) -> set[type] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from math import inf, isinf
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -43,6 +44,10 @@ _CONTAINERS = {dict, list}
 _NUMBERS = {int, float, Decimal}
 #: What Python code and databases bring, and JSON does not.
 _NATIVE = {date, Decimal}
+
+#: Python code and databases have them.
+_INFINITE = (inf, -inf)
+_NO_JSON = "is an infinite number, which JSON does not have"
 
 _text = msgspec.json.Encoder().encode
 
@@ -145,7 +150,8 @@ def _converted(
 ) -> Converted:
     kind = kind_of(type_)
     if kind == "json":
-        return Converted(json_array(raws()))
+        infinite = {i: _NO_JSON for i, v in enumerate(values) if type(v) is float and isinf(v)}
+        return Converted(json_array(raws()), infinite)
     if kind == "str":
         return _texts(values)
     if kind == "decimal":
@@ -176,8 +182,13 @@ def _texts(values: Any) -> Converted:
             texts.append(None)
         elif type(value) is date:
             texts.append(value.isoformat())
+        elif value in _INFINITE:
+            misfits[i] = f"{_NO_JSON}, and the column is text"
+            texts.append(None)
+        elif type(value) is Decimal:
+            texts.append(str(value) if isinf(value) else plain(value))
         else:
-            texts.append(plain(value) if type(value) is Decimal else _text(value).decode())
+            texts.append(_text(value).decode())
     return Converted(pa.array(texts, _STR), misfits)
 
 

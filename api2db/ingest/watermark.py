@@ -5,10 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+import msgspec
 
 from api2db.core.errors import FormError
 from api2db.core.values import EPOCH, INSTANT
+
+if TYPE_CHECKING:
+    from api2db.ingest.form_path import Path
+
+_canonical = msgspec.json.Encoder(order="deterministic").encode
 
 #: What an API may write in the `since` field: kept, stored and sent as it wrote it.
 Value: TypeAlias = str | int | float | None
@@ -33,6 +40,19 @@ class Since:
     def after(self, greatest: Value) -> Value:
         """Return the value to send when *greatest* was seen; raises as `minus`."""
         return self.initial if greatest is None else minus(greatest, self.lag)
+
+
+def value_of(path: Path, row: object) -> Value:
+    """Return what lies at *path* in a decoded row; what has no order, as its JSON."""
+    try:
+        value = path.search(row)
+    except ValueError:
+        return None
+    if value is None or type(value) in (str, int, float):
+        return value  # type: ignore[no-any-return]
+    if type(value) is Decimal:  # a number beyond the range of a float
+        return None
+    return _canonical(value).decode()
 
 
 def instant_ns(text: str) -> int | None:

@@ -115,12 +115,23 @@ def test_decimals_keep_every_digit() -> None:
     assert again.parse(b'[{"x": 1}]').build().rows.schema.field("x").type == pa.decimal256(76, 38)
 
 
+@pytest.mark.parametrize("far", ["1e999", "-1e999", "1e" + "9" * 25])
+@pytest.mark.parametrize("type_", ["float", "int", "decimal", "str"])
+def test_a_number_beyond_all_floats_is_dead(type_: str, far: str) -> None:
+    """It does not become infinity, nor cost the rows beside it."""
+    body = f'[{{"x": {far}}}, {{"x": null, "y": {far}}}]'.encode()
+    built = Form(rows=None, columns=[Column("x", type_)]).parse(body).build()
+    assert built.rows.to_pylist() == [{"x": None}]
+    assert [(letter.row, letter.content) for letter in built.dead] == [(0, f'{{"x": {far}}}')]
+    assert "infinit" not in built.dead[0].reason
+
+
 def test_json_is_kept_as_the_api_wrote_it() -> None:
     """JSON columns hold the very text; null and nothing are NULL."""
-    body = b'[{"x": {"b":1,  "a":1.50}}, {"x": null}, {}, {"x": "s"}]'
+    body = b'[{"x": {"b":1,  "a":1.50}}, {"x": null}, {}, {"x": "s"}, {"x": 1e999}]'
     built = Form(rows=None, columns=[Column("x", "json")]).parse(body).build()
     texts = built.rows.column("x").storage.to_pylist()
-    assert texts == ['{"b":1,  "a":1.50}', None, None, '"s"']
+    assert texts == ['{"b":1,  "a":1.50}', None, None, '"s"', "1e999"]
 
 
 def test_nothing_is_the_default_or_a_dead_letter() -> None:
@@ -211,6 +222,12 @@ def test_since_is_as_the_api_wrote_it(columns: list[Column] | None) -> None:
     quick = form.parse(json.dumps(rows[:4]).encode())
     assert quick.items is not None
     assert quick.since == expected[:4]
+
+
+def test_since_passes_by_a_number_beyond_all_floats() -> None:
+    """Nothing could be sent for it, and nothing would ever be newer."""
+    page = Form(rows=None, columns=None, since="at").parse(b'[{"at": 1e999}, {"at": 7}]')
+    assert page.since == [None, 7]
 
 
 def test_hashes_ignore_order_and_space() -> None:

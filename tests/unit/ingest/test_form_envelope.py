@@ -114,6 +114,14 @@ def test_good_rows_land_beside_a_row_that_is_no_json(
     assert letter.content == row.decode("utf-8", "backslashreplace")
 
 
+def test_an_expression_finds_rows_around_a_number_beyond_all_floats() -> None:
+    """It costs its own row, not the poll."""
+    body = b'{"data": [{"x": 1e999}, {"x": 1}, {"y": 2}], "n": 1e999}'
+    built = Form(rows="data[?x]", columns=None, next="n == `1`").parse(body).build()
+    assert built.rows.to_pylist() == [{"x": 1}]
+    assert [letter.row for letter in built.dead] == [0]
+
+
 def test_duplicate_keys_last_wins() -> None:
     """As every JSON decoder does."""
     assert rows_of(b'{"data": [], "data": [{"x": 1, "x": 2}]}') == ["2"]

@@ -124,6 +124,29 @@ def test_what_would_lose_something_is_dead(first: Any, misfit: Any) -> None:
     assert form.memory == before
 
 
+@pytest.mark.parametrize("first", [1, 0.5, 2**64, True, NOON])
+def test_a_number_beyond_all_floats_decides_nothing(first: Any) -> None:
+    """Its row is dead, wherever it comes; the column is what the others make it."""
+    form, other = fresh(), fresh()
+    far = b'{"x": 1e999}'
+    built = form.parse(b'[%s, {"x": %s}]' % (far, json.dumps(first).encode())).build()
+    dead = 0 if type(first) in (bool, str) else 1  # in a text it is what the API wrote
+    assert [letter.content for letter in built.dead] == [far.decode()] * dead
+    if dead:
+        assert column(built) == column(feed(other, first))
+        assert form.memory == other.memory
+        assert len(form.parse(b"[" + far + b"]").build().dead) == 1
+        assert form.memory == other.memory
+
+
+def test_a_text_column_takes_a_number_of_any_size() -> None:
+    """As a text, and never as a million digits."""
+    form = fresh()
+    feed(form, "a")
+    built = form.parse(b'[{"x": 1e999}, {"x": -1e999999999}]').build()
+    assert column(built) == ("str", ["1E+999", "-1E+999999999"])
+
+
 def test_big_integers_are_remembered_in_the_quick_way() -> None:
     """A page decoded quickly counts, too: later fractions make decimals, not floats."""
     form = fresh()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -204,6 +205,37 @@ def test_declared_columns_take_python_values() -> None:
         {"day": date(2024, 1, 2), "price": Decimal("1.5"), "first": 7}
     ]
     assert [(dead.row, dead.content) for dead in result.dead] == [(1, '{"d":"no date"}')]
+
+
+@pytest.mark.parametrize("columns", [None, "declared"])
+def test_infinity_is_what_it_is_or_its_row_is_dead(columns: str | None) -> None:
+    """A float column holds it, declared or not; where there is no place for it, it is no NULL."""
+    declared = [Column("f", "float"), Column("j", "json"), Column("s", "str"), Column("n", "json")]
+    form = Form(rows=None, columns=None if columns is None else declared)
+    form.parse(Chunk([{"f": 0.5, "j": {}, "s": "a", "n": None}])).build()
+    inf = math.inf
+    good = {"f": inf, "j": {"a": 1}}, {"f": -inf, "j": None}, {"f": None, "s": "b"}
+    bad = {"j": inf}, {"j": [{"a": -inf}]}, {"s": inf, "f": inf}, {"n": {"a": [inf]}, "f": inf}
+    built = form.parse(Chunk([*good, *bad])).build()
+    assert built.rows.column("f").to_pylist() == [inf, -inf, None]
+    assert built.rows.column("j").storage.to_pylist() == ['{"a":1}', None, None]
+    assert [letter.row for letter in built.dead] == [3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("type_", ["int", "decimal", "str", "bool", "date"])
+def test_infinity_in_another_declared_column_is_a_dead_letter(type_: str) -> None:
+    """It was NULL once."""
+    form = Form(rows=None, columns=[Column("x", type_)])
+    built = form.parse(Chunk([{"x": math.inf}, {"x": None}])).build()
+    assert (built.rows.num_rows, [letter.row for letter in built.dead]) == (1, [0])
+
+
+def test_infinity_in_an_expression_for_json_is_a_dead_letter() -> None:
+    """What an expression makes of a row has no infinity either."""
+    form = Form(rows=None, columns=[Column("x", "json", "{a: f}"), Column("f", "float")])
+    built = form.parse(Chunk([{"f": math.inf}, {"f": 1.5}])).build()
+    assert built.rows.column("x").storage.to_pylist() == ['{"a":1.5}']
+    assert "infinite" in built.dead[0].reason
 
 
 def test_half_a_character_is_a_dead_letter() -> None:
