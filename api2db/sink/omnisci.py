@@ -205,8 +205,7 @@ class OmnisciSink(SqlSink):
         """Send what the table has not yet, a piece at a time."""
         if not self._parts:
             return
-        whole = pa.concat_tables(self._parts)
-        left = pa.concat_tables(_left(whole, self._marks, self._there))
+        left = _left(pa.concat_tables(self._parts), self._marks, self._there)
         for piece in _pieces(left, self.delivery.chunk):
             self._db.load(self.table, piece)
             crash_point("sink.mid_load")
@@ -217,19 +216,19 @@ class OmnisciSink(SqlSink):
         return translate(exc)
 
 
-def _left(
-    rows: pa.Table, marks: Sequence[tuple[str, int]], there: Mapping[str, int]
-) -> list[pa.Table]:
+def _left(rows: pa.Table, marks: Sequence[tuple[str, int]], there: Mapping[str, int]) -> pa.Table:
     """Return the rows of each batch behind those that are there."""
+    if not any(there.get(mark) for mark, _ in marks):
+        return rows  # in one piece as they are: they need not be copied
     found, start = [], 0
     for mark, n in marks:
         skipped = there.get(mark, 0)
         found.append(rows.slice(start + skipped, n - skipped))
         start += n
-    return found
+    return pa.concat_tables(found)
 
 
-def _pieces(rows: pa.Table, chunk: int) -> Iterable[bytes]:
+def _pieces(rows: pa.Table, chunk: int) -> Iterable[memoryview]:
     """Yield *rows* in streams of one batch each, of at most *chunk* rows and `REQUEST` bytes."""
     n = rows.num_rows
     each = max(1, min(n, chunk or n, int(n * REQUEST / max(1, rows.nbytes))))
@@ -240,7 +239,7 @@ def _pieces(rows: pa.Table, chunk: int) -> Iterable[bytes]:
         _write(batch, size)
         stream = pa.allocate_buffer(size.size())
         _write(batch, pa.FixedSizeBufferWriter(stream))
-        yield stream.to_pybytes()
+        yield memoryview(stream)
 
 
 def _write(batch: pa.RecordBatch, out: pa.NativeFile) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from heavydb.common.ttypes import TDatumType, TEncodingType
 from heavydb.thrift import Heavy
 from heavydb.thrift.ttypes import TDBException
-from thrift.protocol.TBinaryProtocol import TBinaryProtocolAccelerated
+from thrift.protocol.TBinaryProtocol import TBinaryProtocol, TBinaryProtocolAccelerated
 from thrift.protocol.TJSONProtocol import TJSONProtocol
 from thrift.transport.THttpClient import THttpClient
 from thrift.transport.TSocket import TSocket
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Seconds that a connection and a login may take; what follows is for the watchdog to cut off.
 LOGIN = 30.0
+#: Bytes below which a part of a call waits for what comes behind it.
+SHORT = 2**16
 
 #: Names of types in Thrift that are others in SQL.
 _NAMES = {"STR": "TEXT", "INT": "INTEGER", "BOOL": "BOOLEAN"}
@@ -40,7 +42,7 @@ class Session:
         self._open = False
         self._id = ""
         self._transport = _Socket() if target.protocol == "binary" else _Http(target)
-        self._client = Heavy.Client(_protocol(self._transport))
+        self._client = Heavy.Client(*_protocols(self._transport))
         try:
             self._transport.connect(target.host, target.port)
             self._id = self._client.connect(target.username, target.password, target.db)
@@ -68,7 +70,7 @@ class Session:
         ours = (c for c in found if not (c.is_system or c.is_physical))
         return {c.col_name.lower(): _sql(c.col_type) for c in ours}
 
-    def load(self, table: str, stream: bytes) -> None:
+    def load(self, table: str, stream: memoryview) -> None:
         """Load an Arrow stream of one batch by the names of its columns: all of it or nothing."""
         self._client.load_table_binary_arrow(self._id, table, stream, True)
 
@@ -97,7 +99,7 @@ class _Socket(TSocket):  # type: ignore[misc]
         made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self.setHandle(made)
 
-    def write(self, buff: bytes) -> None:
+    def write(self, buff: bytes | memoryview) -> None:
         try:
             self.handle.sendall(buff)
         except (OSError, AttributeError) as exc:
@@ -107,6 +109,21 @@ class _Socket(TSocket):  # type: ignore[misc]
         handle = self.handle
         with suppress(OSError, AttributeError):
             handle.shutdown(socket.SHUT_RDWR)
+
+
+class _Sender(TBufferedTransport):  # type: ignore[misc]
+    """Keeps what is short until the end of a call, and sends what is long as it is, uncopied."""
+
+    def __init__(self, transport: _Socket) -> None:
+        super().__init__(transport)
+        self._socket = transport
+
+    def write(self, buf: bytes | memoryview) -> None:
+        if len(buf) < SHORT:
+            super().write(buf)
+        else:
+            self.flush()
+            self._socket.write(buf)
 
 
 class _Http(THttpClient):  # type: ignore[misc]
@@ -125,10 +142,14 @@ class _Http(THttpClient):  # type: ignore[misc]
             connection.sock.shutdown(socket.SHUT_RDWR)
 
 
-def _protocol(transport: _Socket | _Http) -> Any:
+def _protocols(transport: _Socket | _Http) -> tuple[Any, Any]:
+    """Return what answers are read with, and what calls are written with."""
     if isinstance(transport, _Http):
-        return TJSONProtocol(transport)
-    return TBinaryProtocolAccelerated(TBufferedTransport(transport))
+        protocol = TJSONProtocol(transport)
+        return protocol, protocol
+    # The accelerated one writes a call as a whole, so it copies a load again and again.
+    reader = TBinaryProtocolAccelerated(TBufferedTransport(transport))
+    return reader, TBinaryProtocol(_Sender(transport))
 
 
 def _sql(type_: Any) -> str:
