@@ -76,11 +76,9 @@ class GenericSink(SqlSink):
         try:
             # Parameters are rows: they belong into no message.
             return sa.create_engine(named, poolclass=NullPool, hide_parameters=True)
-        except ImportError as exc:
-            raise ConfigError(
-                f"the stream {self.delivery.stream!r} needs a driver: {exc.name} is not installed",
-                hint=f"pip install 'api2db[{self.dialect}]>=2'",
-            ) from exc
+        except sa.exc.NoSuchModuleError:
+            where, hint = f"streams.{self.delivery.stream}.url", f"leave it out for {self.driver}"
+            raise ConfigError(f"{where}: unknown driver in {scheme!r}", hint=hint) from None
         except sa.exc.ArgumentError:  # its text may hold the URL
             raise ConfigError(f"streams.{self.delivery.stream}.url: not a URL") from None
 

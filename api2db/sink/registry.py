@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from api2db.core.errors import ConfigError
 from api2db.sink.target import Bigquery, Bitio, Database, Folder, Ikv, Method, Omnisci, Siridb
@@ -14,25 +14,28 @@ if TYPE_CHECKING:
     from api2db.sink.base import Delivery, Sink
     from api2db.sink.target import Target
 
-#: URL scheme -> module, class, extra that brings the driver.
+#: URL scheme -> module, which is the name of the extra that brings its driver, too; and class.
 _SCHEMES = {
-    "postgresql": ("postgresql", "PostgresSink", "postgresql"),
-    "postgres": ("postgresql", "PostgresSink", "postgresql"),
-    "mariadb": ("mysql", "MysqlSink", "mysql"),
-    "mysql": ("mysql", "MysqlSink", "mysql"),
-    "sqlite": ("sqlite", "SqliteSink", ""),
-    "duckdb": ("duckdb", "DuckdbSink", "duckdb"),
-    "oracle": ("oracle", "OracleSink", "oracle"),
-    "mssql": ("mssql", "MssqlSink", "mssql"),
+    "postgresql": ("postgresql", "PostgresSink"),
+    "postgres": ("postgresql", "PostgresSink"),
+    "mariadb": ("mysql", "MysqlSink"),
+    "mysql": ("mysql", "MysqlSink"),
+    "sqlite": ("sqlite", "SqliteSink"),
+    "duckdb": ("duckdb", "DuckdbSink"),
+    "oracle": ("oracle", "OracleSink"),
+    "mssql": ("mssql", "MssqlSink"),
 }
 
-#: Kind of target -> module, class, extra that brings the driver.
-_SERVICES: dict[type, tuple[str, str, str]] = {
-    Bigquery: ("bigquery", "BigquerySink", "bigquery"),
-    Bitio: ("bitio", "BitioSink", "bitio"),
-    Omnisci: ("omnisci", "OmnisciSink", "omnisci"),
-    Ikv: ("ikv", "IkvSink", "ikv"),
-    Siridb: ("siridb", "SiridbSink", "siridb"),
+#: Those whose URLs may name any driver that SQLAlchemy knows; its package has the same name.
+_ANY_DRIVER = ("oracle", "mssql")
+
+#: Kind of target -> the same.
+_SERVICES: dict[type, tuple[str, str]] = {
+    Bigquery: ("bigquery", "BigquerySink"),
+    Bitio: ("bitio", "BitioSink"),
+    Omnisci: ("omnisci", "OmnisciSink"),
+    Ikv: ("ikv", "IkvSink"),
+    Siridb: ("siridb", "SiridbSink"),
 }
 
 
@@ -56,30 +59,38 @@ def make_sink(target: Target, delivery: Delivery, *, base: Path) -> Sink:
         return MethodSink(target, delivery)
     if isinstance(target, Database):
         return _database(target.url, delivery, base)
-    sink: Sink = _load(*_SERVICES[type(target)], delivery)(target, delivery)
-    return sink
+    module, name = _SERVICES[type(target)]
+    return _made(module, name, delivery, target)
 
 
 def _database(url: str, delivery: Delivery, base: Path) -> Sink:
-    scheme = url.partition(":")[0].partition("+")[0].lower()
+    scheme, _, driver = url.partition(":")[0].lower().partition("+")
     if scheme not in _SCHEMES:
         known = ", ".join(sorted(_SCHEMES.keys() - {"postgres"}))
         raise ConfigError(f"unknown kind of target {scheme!r}", hint=f"there are {known}")
-    module, name, extra = _SCHEMES[scheme]
+    module, name = _SCHEMES[scheme]
     where = {"base": base} if module in ("sqlite", "duckdb") else {}
-    sink: Sink = _load(module, name, extra, delivery)(url, delivery, **where)
-    return sink
+    package = driver if module in _ANY_DRIVER else ""
+    return _made(module, name, delivery, url, package, **where)
 
 
-def _load(module: str, name: str, extra: str, delivery: Delivery) -> Any:
-    """Return the class *name* of a sink's module, which imports its driver."""
+def _made(
+    module: str,
+    name: str,
+    delivery: Delivery,
+    target: Target | str,
+    package: str = "",
+    **where: Path,
+) -> Sink:
+    """Return a sink of the class *name*; *package* brings its driver, if the extra does not."""
     try:
-        return getattr(import_module(f"api2db.sink.{module}"), name)
+        cls = getattr(import_module(f"api2db.sink.{module}"), name)
+        sink: Sink = cls(target, delivery, **where)
     except ImportError as exc:
         if (exc.name or "").partition(".")[0] == "api2db":
             raise  # a fault of ours: no driver mends it
         what = f"{exc.name} is not installed" if exc.name else str(exc).splitlines()[0]
-        raise ConfigError(
-            f"the stream {delivery.stream!r} needs a driver: {what}",
-            hint=f"pip install 'api2db[{extra}]>=2'",
-        ) from exc
+        text = f"the stream {delivery.stream!r} needs a driver: {what}"
+        hint = f"pip install {package or repr(f'api2db[{module}]>=2')}"
+        raise ConfigError(text, hint=hint) from exc
+    return sink

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,13 +50,24 @@ def test_no_upsert(dialect: str) -> None:
     assert "s3cret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("dialect", URLS)
-def test_a_missing_driver(dialect: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error says what to install."""
-    monkeypatch.setitem(sys.modules, DRIVERS[dialect], None)
-    delivery = Delivery("0" * 32, "c", "s", "t")
-    with pytest.raises(ConfigError, match=rf"pip install 'api2db\[{dialect}\]>=2'"):
-        make_sink(Database(URLS[dialect]), delivery, base=Path())
+@pytest.mark.parametrize(
+    ("scheme", "module", "said"),
+    [
+        ("oracle", "oracledb", "oracledb is not installed; pip install 'api2db[oracle]>=2'"),
+        ("mssql", "pymssql", "pymssql is not installed; pip install 'api2db[mssql]>=2'"),
+        ("mssql+pyodbc", "pyodbc", "pyodbc is not installed; pip install pyodbc"),
+        ("mssql+odbc", None, "unknown driver in 'mssql+odbc'; leave it out for pymssql"),
+    ],
+)
+def test_a_missing_driver(
+    scheme: str, module: str | None, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error says what to install: that which the URL names, or an extra."""
+    monkeypatch.setitem(sys.modules, module or "none", None)
+    url = f"{scheme}://u:s3cret-word@h/x"
+    with pytest.raises(ConfigError, match=re.escape(said)) as caught:
+        make_sink(Database(url), Delivery("0" * 32, "c", "s", "t"), base=Path())
+    assert "s3cret" not in str(caught.value)
 
 
 def test_oracles_table() -> None:
