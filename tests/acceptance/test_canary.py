@@ -18,7 +18,8 @@ import pytest
 from api2db.app.config import load
 from api2db.core.errors import ConfigError
 from tests.fixtures.api_server import ApiServer, Reply, Seen
-from tests.fixtures.postgres import Postgres, binaries, free_port
+from tests.fixtures.postgres import Postgres, binaries
+from tests.fixtures.server import free_port
 
 COMMAND = Path(sys.executable).with_name("api2db")
 TOKEN = "canary-status-token"

@@ -19,7 +19,7 @@ from typing import Any
 import psycopg
 
 from tests.fixtures.api_server import ApiServer, Reply, Seen
-from tests.fixtures.postgres import free_port
+from tests.fixtures.server import free_port
 
 COMMAND = Path(sys.executable).with_name("api2db")
 CONFIG = """\

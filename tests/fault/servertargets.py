@@ -12,12 +12,12 @@ from tests.fault.outages import Outages
 from tests.fault.proxy import Frontend, MysqlFrontend, Proxy, TlsFrontend
 from tests.fault.targets import COUNTS, TARGETS, Target
 from tests.fixtures import bitio, mariadb, mysql, postgres
+from tests.fixtures.mysqlserver import MysqlServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.fixtures.mysqlserver import MysqlServer
     from tests.fixtures.postgres import Postgres
 
 
@@ -180,7 +180,7 @@ class BitioTarget(PostgresTarget):
 
     @property
     def dsn(self) -> str:
-        return self.server.database(quote(self.database, safe=""))  # type: ignore[union-attr]
+        return self.server.database(quote(self.database, safe=""))
 
 
 class MysqlTarget(Server):
@@ -205,14 +205,14 @@ class MysqlTarget(Server):
         import pymysql
         from pymysql.cursors import DictCursor
 
-        assert not hasattr(self.server, "socket_dsn")  # it is no PostgreSQL
+        assert isinstance(self.server, MysqlServer)
         try:
             with (
-                closing(self.server.connect("test", cursorclass=DictCursor)) as connection,  # type: ignore[call-arg]
-                connection.cursor() as cursor,  # type: ignore[call-arg]
+                closing(self.server.connect("test", cursorclass=DictCursor)) as connection,
+                connection.cursor() as cursor,
             ):
                 cursor.execute(query)
-                return list(cursor.fetchall())  # type: ignore[arg-type]
+                return list(cursor.fetchall())
         except (pymysql.OperationalError, pymysql.InterfaceError) as exc:
             raise ConnectionError(str(exc)) from exc
 
