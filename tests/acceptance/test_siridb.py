@@ -125,7 +125,7 @@ def test_a_stream_that_is_half_declared() -> None:
     from api2db.core.errors import ConfigError
     from api2db.stream import Stream2Siridb
 
-    with pytest.raises(ConfigError, match="dbname, username missing") as caught:
+    with pytest.raises(ConfigError, match="x: username, dbname missing") as caught:
         Stream2Siridb("x", password="s3cret")
     assert "s3cret" not in str(caught.value)
     with pytest.raises(ConfigError, match="hostlist"):
