@@ -60,7 +60,7 @@ def declared(config: Config, found: Iterable[Found]) -> Config:
 
 def _claim(taken: dict[str, str], found: Found) -> None:
     name = found.collector.name
-    if not isinstance(name, str) or not is_name(name):
+    if not is_name(name):
         hint = "use letters, digits, '_', '-' and '.', beginning with a letter"
         raise ConfigError(f"{name!r} cannot be a name", hint=hint)
     if other := taken.get(name.lower()):

@@ -29,17 +29,17 @@ class Layout:
 
     def spool(self, collector: str) -> Path:
         """Return the folder of a collector's durable queue."""
-        return self.store / "spool" / _checked(collector)
+        return self.store / "spool" / checked(collector)
 
     def dead_letter(self, collector: str, stream: str) -> Path:
         """Return the folder of rows that *stream*, or the form (``_rows``), refused."""
         if not _RESERVED.fullmatch(stream):
-            _checked(stream)
-        return self.store / "dead_letter" / _checked(collector) / stream
+            checked(stream)
+        return self.store / "dead_letter" / checked(collector) / stream
 
     def spilled(self, collector: str) -> Path:
         """Return the folder of a collector's spilled batches, one folder per stream in it."""
-        return self.store / "upload_failed" / _checked(collector)
+        return self.store / "upload_failed" / checked(collector)
 
     @property
     def dead_letters(self) -> Path:
@@ -48,23 +48,24 @@ class Layout:
 
     def intents(self, store: str) -> Path:
         """Return the folder in which a store notes what it has taken."""
-        return self.store / "stores" / _checked(store)
+        return self.store / "stores" / checked(store)
 
     def ours(self, collector: str, stream: str) -> Path:
         """Return the note that the table of a stream, which must be new, was made by it."""
-        return self.store / "tables" / _checked(collector) / _checked(stream)
+        return self.store / "tables" / checked(collector) / checked(stream)
 
     def responses(self, collector: str) -> Path:
         """Return the folder of response bodies that could not be used."""
         return self.dead_letter(collector, "_responses")
 
 
-def is_name(name: str) -> bool:
+def is_name(name: object) -> bool:
     """Return whether a collector, or a stream, can have this name."""
-    return _DECLARED.fullmatch(name) is not None
+    return isinstance(name, str) and _DECLARED.fullmatch(name) is not None
 
 
-def _checked(name: str) -> str:
+def checked(name: str) -> str:
+    """Return *name*; raises `ConfigError` if no collector, and no stream, can have it."""
     if not is_name(name):
         raise ConfigError(
             f"{name!r} cannot be a name",

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from api2db.core.errors import ConfigError
+from api2db.files.layout import checked
 from api2db.stream.declaration import Declaration
 from api2db.stream.file_converter import FileConverter
 
@@ -49,7 +50,8 @@ class Stream(FileConverter):
         is_store_instance: The argument *store*.
 
     Raises:
-        ConfigError: *chunk_size* is no number of rows. It is a ValueError.
+        ConfigError: No collector can be called *name*, or *chunk_size* is no number of rows. It
+            is a ValueError.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class Stream(FileConverter):
         super().__init__(name=name, dtypes=dtypes, path=path, fmt=fmt)
         if type(chunk_size) is not int or chunk_size < 0:
             raise ConfigError(f"chunk_size is {chunk_size!r}", hint="give a number of rows, or 0")
-        self.name: str = name
+        self.name: str = checked(name)
         self.chunk_size = chunk_size
         self.stream_type = stream_type
         self.is_store_instance = store

@@ -44,6 +44,14 @@ def test_declaring_opens_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", [None, 5, "", "..", "a/b", "a b", "_a"])
+@pytest.mark.parametrize("make", [Stream, Stream2Local, lambda name: Stream2Local(name, "x.csv")])
+def test_a_name_that_no_collector_can_have_is_told_at_once(make: Any, name: Any) -> None:
+    """Not when the first rows are put."""
+    with pytest.raises(ConfigError, match="cannot be a name; use "):
+        make(name)
+
+
 def test_a_password_of_any_characters_stays_one() -> None:
     """The URL quotes it; the text for logs has none of it."""
     from sqlalchemy.engine import make_url
