@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 from array import array
 from bisect import bisect_left
@@ -26,8 +25,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SUFFIX = ".parquet"
-#: Appended to the name of a shard that cannot be read.
+#: Appended to the name of a shard that is damaged.
 DAMAGED = ".damaged"
+_UNREADABLE = f"check the disk and the rights; to pass the file by, append {DAMAGED} to its name"
 
 
 class Spill:
@@ -35,8 +35,9 @@ class Spill:
     The shards of one stream of one collector, ``<folder>/<timestamp_ns>.parquet``, oldest first.
 
     A batch's timestamp increases along the log, so names are in the order of the log. A shard
-    is there in full or not at all. One that cannot be read is renamed to ``*.damaged``,
-    counted and logged; rename it back, mended, and the next start takes it.
+    is there in full or not at all. One whose bytes are not what was written is renamed to
+    ``*.damaged``, counted and logged; rename it back, mended, and the next start takes it. One
+    that the disk does not give is waited for.
 
     The worker's thread owns it; the properties are for any thread.
     """
@@ -230,7 +231,12 @@ class Spill:
         found: list[_Found] = []
         rows = size = 0
         for timestamp_ns in names[: limit.batches]:
-            shard = self._decoded(timestamp_ns)
+            try:
+                shard = self._decoded(timestamp_ns)
+            except SpoolFailed:
+                if found:  # these go first; the next read meets it again
+                    break
+                raise
             if shard.batch is not None:
                 rows += shard.batch.rows.num_rows
                 size += shard.batch.rows.get_total_buffer_size()
@@ -249,18 +255,16 @@ class Spill:
             return _Found(timestamp_ns)
         except ShardDamaged as exc:
             return _Found(timestamp_ns, None, str(exc))
-        except OSError as exc:
-            if exc.errno == errno.EIO:
-                return _Found(timestamp_ns, None, str(exc))
-            hint = "check the disk and the rights; nothing was removed"
-            raise SpoolFailed(f"cannot read {path}: {exc}", hint=hint) from exc
+        except OSError as exc:  # its bytes were not read: nothing says that they are damaged
+            where = f"cannot read {path}: {exc.strerror or exc}"
+            raise SpoolFailed(where, hint=_UNREADABLE) from exc
         if origin.stream != self.origin.stream or batch.timestamp_ns != timestamp_ns:
             return _Found(timestamp_ns, None, f"it is a shard of {origin.stream}, or was renamed")
         return _Found(timestamp_ns, batch, spool=origin.spool)
 
     def _set_aside(self, shard: _Found) -> None:
         """
-        Let the shards behind one that cannot be read go on.
+        Let the shards behind one that is damaged, or gone, go on.
 
         Raises:
             SpoolFailed: The disk fails; it is met again.
@@ -276,7 +280,7 @@ class Spill:
         except OSError as exc:
             hint = "check the disk and the rights; nothing was removed"
             raise SpoolFailed(f"cannot set {path} aside: {exc}", hint=hint) from exc
-        if shard.reason:
+        if shard.reason or path.with_name(path.name + DAMAGED).exists():  # a person has done it
             self.damaged += 1
             logger.error("shard_damaged", extra=fields)
         elif shard.timestamp_ns not in self._leaving:
@@ -287,7 +291,7 @@ class Spill:
 
 
 class _Found(NamedTuple):
-    """A shard that was read; without a batch, and a reason unless the file is gone."""
+    """A shard that was read; damaged, it has a reason and no batch; gone, neither."""
 
     timestamp_ns: int
     batch: Batch | None = None

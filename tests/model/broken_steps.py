@@ -20,7 +20,7 @@ CALLS = ("rename", "unlink", "fsync", "fdatasync", "pwrite", "pwritev", "mkdir")
 
 class BrokenSteps:
     """
-    Counts the changes that the calling thread makes to the real disk, and breaks one of them.
+    Counts what the calling thread does to the real disk, and breaks one call.
 
     *kind* says how: ``crash`` ends everything there, also what would be done about it;
     ``before`` and ``after`` are errors, of a change that was not made, or was; ``lasting`` is
@@ -35,11 +35,17 @@ class BrokenSteps:
     @contextmanager
     def break_(self, after: int, kind: str, calls: Sequence[str] = CALLS) -> Iterator[None]:
         """Let the change behind the next *after* ones fail, of *calls*; raises Crash if it is."""
-        self._left, self._kind, self._thread = after, kind, threading.get_ident()
-        with mock.patch.multiple(os, **{name: self._broken(getattr(os, name)) for name in calls}):
+        self.count(after, kind)
+        with mock.patch.multiple(os, **{name: self.broken(getattr(os, name)) for name in calls}):
             yield
 
-    def _broken(self, call: Any) -> Any:
+    def count(self, after: int, kind: str) -> None:
+        """Begin anew to count what this thread does."""
+        self._left, self._kind, self._thread = after, kind, threading.get_ident()
+
+    def broken(self, call: Any) -> Any:
+        """Return *call*, counted, and broken when it is its turn."""
+
         def broken(*args: Any, **more: Any) -> Any:
             if threading.get_ident() != self._thread:
                 return call(*args, **more)

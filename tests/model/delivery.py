@@ -29,6 +29,7 @@ from api2db.files.dead_letter import DeadLetters
 from api2db.files.shard import Origin
 from api2db.spool.spool import Record, Spool
 from api2db.stream import backlog as backlog_module
+from api2db.stream import spill as spill_module
 from api2db.stream.backlog import Backlog
 from api2db.stream.spill import DAMAGED, SUFFIX, Spill
 from api2db.stream.watchdog import Watchdog
@@ -158,6 +159,16 @@ class DeliveryMachine(RuleBasedStateMachine):
             self._restart()
         self.table.failures = []
 
+    @rule(after=st.integers(0, 6), lasting=st.booleans())
+    def attempt_on_a_disk_that_is_not_read(self, after: int, lasting: bool) -> None:
+        """One read fails, of the log or of a shard, or each from there on."""
+        self.disk.count(after, "lasting" if lasting else "before")
+        with (
+            mock.patch.object(os, "pread", self.disk.broken(os.pread)),
+            mock.patch.object(spill_module, "open", self.disk.broken(open), create=True),
+        ):
+            self.attempt()
+
     @rule(attempts=st.sampled_from([1, 2, None]))
     def restart(self, attempts: int | None) -> None:
         self.attempts = attempts
@@ -205,14 +216,15 @@ class DeliveryMachine(RuleBasedStateMachine):
         self.spill.put(Batch(new_id(), 0, at + len(self.late), _row(value)))
         self._restart()
 
-    @rule()
-    def damage_a_shard(self) -> None:
+    @rule(restart=st.booleans())
+    def damage_a_shard(self, restart: bool) -> None:
         """It is the oldest one; a person mends it later."""
         for batch in self.spill.read(Limit(1)):
             self.late.update(batch.rows.column("v").to_pylist())
             shard = self.spill.folder / f"{batch.timestamp_ns}{SUFFIX}"
             shard.rename(shard.with_name(shard.name + DAMAGED))
-        self._restart()
+        if restart:
+            self._restart()
 
     @rule()
     def mend_shards(self) -> None:

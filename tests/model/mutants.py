@@ -203,6 +203,12 @@ MUTANTS = {
         rules=("put", "attempt_on_a_broken_disk", "attempt", "idle"),
         package="stream",
     ),
+    "a_shard_that_is_not_read_is_damaged": Mutant(
+        "spill",
+        "  # its bytes were not read: nothing says that they are damaged\n",
+        "\n            return _Found(timestamp_ns, None, str(exc))\n",
+        package="stream",
+    ),
     "shards_are_passed_by": Mutant(
         "backlog",
         "batches = batches or self._spool.read(self.stream, limit)",

@@ -6,6 +6,7 @@ import errno
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -103,6 +104,49 @@ def test_a_damaged_shard_is_set_aside(spill: Spill, ahead: bool) -> None:
     assert found == [0, 1, 4, 5]
     assert spill.damaged == Spill(spill.folder, ORIGIN).damaged == 1
     assert (spill.folder / "1002.parquet.damaged").exists()
+
+
+class BrokenReads:
+    """Lets the disk not give the shards whose names are in `bad`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.bad: set[str] = set()
+        monkeypatch.setattr(spill_module, "open", self._open, raising=False)
+
+    def _open(self, path: str, *args: Any, **more: Any) -> Any:
+        if Path(path).name in self.bad:
+            raise OSError(errno.EIO, "Input/output error")
+        return open(path, *args, **more)  # noqa: PTH123
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_shard_that_the_disk_does_not_give_is_not_damaged(
+    spill: Spill, ahead: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies before it is read; it stays where it is, and is read once the disk answers."""
+    for n in range(5):
+        spill.put(batch(n))
+    disk = BrokenReads(monkeypatch)
+    disk.bad = {"1003.parquet"}
+    found = []
+    for _ in range(2):
+        found += values(batches := spill.read(Limit(2, 100, 2**20), ahead=ahead))
+        spill.remove(batches)
+    assert found == [0, 1, 2]
+    for _ in range(2):
+        with pytest.raises(SpoolFailed, match=r"1003\.parquet: Input/output error; check the disk"):
+            spill.read(BULK, ahead=ahead)
+    disk.bad.clear()
+    assert (values(spill.read(BULK)), spill.damaged) == ([3, 4], 0)
+
+
+def test_a_person_may_set_a_shard_aside(spill: Spill) -> None:
+    """Its marker stays then, for it may be mended: it counts as damaged at once."""
+    for n in range(2):
+        spill.put(batch(n))
+    shard = spill.folder / "1000.parquet"
+    shard.rename(shard.with_name(shard.name + ".damaged"))
+    assert (values(spill.read(BULK)), spill.damaged) == ([1], 1)
 
 
 def test_unfinished_files_go_at_start(spill: Spill) -> None:
@@ -439,6 +483,28 @@ def test_what_a_failed_removal_has_left_is_no_loss(
     assert values(bench.spill.read(BULK)) == [2, 3, 4, 5]
     assert bench.spill.bytes == Spill(bench.spill.folder, ORIGIN).bytes
     assert "shard_missing" not in caplog.text
+
+
+def test_a_worker_waits_for_a_shard_that_the_disk_does_not_give(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It says so, uses up no attempts, and goes on, in order, when the disk answers."""
+    disk = BrokenReads(monkeypatch)
+    bench.worker = bench.new_worker(attempts=2)
+    bench.table.failures = [DOWN] * 2
+    bench.put(1)
+    bench.worker._attempt()
+    bench.worker._attempt()
+    bench.put(2)
+    disk.bad = set(spilled(bench))
+    bench.worker.start()
+    bench.until(lambda: bench.worker.progress.attempt >= 5)
+    assert (bench.worker.progress.state, bench.table.rows) == (State.RETRYING, [])
+    assert "Input/output error" in bench.worker.progress.error
+    disk.bad = set()
+    bench.until(lambda: bench.table.rows == [1, 2])
+    assert (bench.spill.damaged, bench.worker.progress.spilled) == (0, 1)
+    assert "ERROR" in [r.levelname for r in caplog.records if r.message == "stream_retrying"]
 
 
 def test_the_name_of_a_damaged_shard_is_taken(tmp_path: Path) -> None:
