@@ -1,5 +1,5 @@
 """
-Dead rows on their way again: to the one stream that refused them, or through the form.
+Dead rows on their way again, to the one stream that refused them or through the form; or gone.
 
 Rows that a stream refused become a shard of that stream, which its worker delivers before
 anything newer; the other streams have these rows. Three names say how far a letter has come,
@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from api2db.app.source import make_form
-from api2db.core.batch import Batch
+from api2db.core.batch import Batch, Limit
 from api2db.core.errors import Api2dbError
 from api2db.core.faults import crash_point
 from api2db.core.ids import new_id
@@ -33,6 +33,7 @@ from api2db.ingest.checkpoint import Checkpoint
 from api2db.ingest.chunk import Chunk
 from api2db.ingest.form import Column, Form
 from api2db.spool.spool import Record
+from api2db.stream.spill import DAMAGED, SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -82,8 +83,8 @@ def retry_stream(
     columns = _columns(line)
     for letter in letters(folder):
         rows, why = _rows(letter, columns)
-        if (spill.folder / f"{letter.name}.parquet").exists():
-            rows, why = None, "its batch waits in upload_failed; let it land first"
+        if waits := _spilled(spill, letter):
+            rows, why = None, waits
         if rows is None:  # all rows of a letter, or none: a letter is one batch
             yield Retried(letter.name, 0, len(letter.rows), why)
             continue
@@ -96,6 +97,47 @@ def retry_stream(
         crash_point("retry.after_rename")
         _finish(folder, spill)
         yield Retried(letter.name, batch.rows.num_rows)
+
+
+def drop(folder: Path, line: Line | None, stream: str) -> Iterator[Retried]:
+    """
+    Remove dead rows, letter by letter, for good.
+
+    Those of a batch that waits stay: the letter is what leaves them out when it lands. The owner
+    of the STORE's lock calls this while no worker runs.
+
+    Args:
+        line: Of the collector; None where *stream* is none of its streams: nothing waits then.
+
+    Raises:
+        OSError, SpoolFailed: The disk fails; what was yielded is done.
+    """
+    for letter in letters(folder):
+        why = _waits(line, stream, letter) if line else ""
+        if why:
+            yield Retried(letter.name, 0, len(letter.rows), why)
+            continue
+        letter.keep([])
+        yield Retried(letter.name, len(letter.rows))
+
+
+def _waits(line: Line, stream: str, letter: Letter) -> str:
+    """Return what to do first if the batch of a letter has not landed; "" if it has."""
+    oldest = line.spool.read(stream, Limit(1))
+    if oldest and letter.name.isdecimal() and int(letter.name) >= oldest[0].timestamp_ns:
+        return "their batch waits in the queue; let it land first: api2db run --once"
+    return _spilled(line.workers[stream].backlog.spilled, letter)
+
+
+def _spilled(spill: Spill, letter: Letter) -> str:
+    """Return the same for a batch that would be a shard."""
+    shard = spill.folder / f"{letter.name}{SUFFIX}"
+    if shard.exists():
+        return "their batch waits in upload_failed; let it land first: api2db replay --from failed"
+    shard = shard.with_name(shard.name + DAMAGED)
+    if shard.exists():
+        return f"their batch waits in a damaged shard; mend it, or remove it: {shard}"
+    return ""
 
 
 def retry_form(line: Line, folder: Path) -> Iterator[Retried]:
@@ -153,7 +195,7 @@ def _finish(folder: Path, spill: Spill) -> None:
             continue
         batch, _ = decode(shard.read_bytes())
         make_folder(spill.folder)
-        shard.rename(spill.folder / f"{batch.timestamp_ns}.parquet")
+        shard.rename(spill.folder / f"{batch.timestamp_ns}{SUFFIX}")
         sync_folder(spill.folder)
         sync_folder(folder)
         crash_point("retry.after_move")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -97,8 +98,6 @@ def retry(path: Path, collector: str, stream: str | None, *, as_json: bool) -> i
 
 def drop(path: Path, collector: str, stream: str | None, *, yes: bool, as_json: bool) -> int:
     """Remove dead rows for good; return the exit code."""
-    from api2db.files.lock import Lock
-
     config = _config(path)
     chosen = _chosen(config, collector, stream)
     rows = sum(len(letter.rows) for _, folder in chosen for letter in letters(folder))
@@ -106,16 +105,34 @@ def drop(path: Path, collector: str, stream: str | None, *, yes: bool, as_json: 
         if not sys.stdin.isatty():
             raise ConfigError(f"this removes {rows} rows for good", hint="say --yes")
         click.confirm(f"Remove {rows} rows for good?", abort=True, err=True)
-    lock = Lock(Layout(config.store).lock)
-    lock.acquire()
-    try:
-        for _, folder in chosen:
-            for letter in letters(folder):
-                letter.keep([])
-    finally:
-        lock.release()
-    click.echo(json.dumps({"dropped": rows}) if as_json else f"dropped {rows} rows")
-    return 0
+    done = list(_dropped(config, collector, chosen))
+    dropped, left = sum(each.rows for each in done), sum(each.left for each in done)
+    if as_json:
+        click.echo(json.dumps({"dropped": dropped, "left": left}))
+    else:
+        click.echo(f"dropped {dropped} rows")
+    for each in done:
+        if each.left:
+            click.echo(f"  {each.left} rows of {each.name} stay: {each.reason}", err=True)
+    return 1 if left else 0
+
+
+def _dropped(config: Config, collector: str, chosen: list[tuple[str, Path]]) -> Iterator[Retried]:
+    from api2db.app.daemon import Daemon
+    from api2db.app.retry import drop as drop_letters
+    from api2db.files.lock import Lock
+
+    configured = config.lines.get(collector)
+    streams = {name for name, _ in chosen if configured and name in configured.to}
+    with ExitStack() as stack:
+        daemon = stack.enter_context(closing(Daemon(config))) if streams else None
+        if daemon is None:
+            lock = Lock(Layout(config.store).lock)
+            lock.acquire()
+            stack.callback(lock.release)
+        for name, folder in chosen:
+            line = daemon.lines[collector] if daemon and name in streams else None
+            yield from drop_letters(folder, line, name)
 
 
 def _config(path: Path) -> Config:

@@ -10,6 +10,8 @@ import sqlite3
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ collectors:
     every: 1h
     python: things_:fetch
     columns: { id: int, at: datetime, price: decimal, day: date, extra: json, ok: bool }
+    attempts: 1
     to: { lite: { upsert: id }, files: {} }
 """
 MODULE = """\
@@ -44,13 +47,14 @@ def fetch():
 class Project:
     """A project in which one row is refused by SQLite, and one by the form."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, crash: str = "") -> None:
         self.folder = folder
         self.dead = folder / "STORE" / "dead_letter" / "things"
         (folder / "config.yaml").write_text(CONFIG)
         (folder / "collectors").mkdir()
         (folder / "collectors" / "things_.py").write_text(MODULE)
-        assert self.command("run", "--once").returncode == 1
+        done = self.command("run", "--once", crash=crash)
+        assert done.returncode == (-signal.SIGKILL if crash else 1)
         (folder / "quiet").touch()
 
     def command(self, *args: str, crash: str = "") -> subprocess.CompletedProcess[str]:
@@ -72,6 +76,16 @@ class Project:
         [letter] = (self.dead / stream).glob("*.jsonl")
         assert old in letter.read_text()
         letter.write_text(letter.read_text().replace(old, new))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Let SQLite take no rows."""
+        database = sqlite3.connect(self.folder / "out.db", isolation_level=None)
+        try:
+            database.execute("begin exclusive")
+            yield
+        finally:
+            database.close()
 
     def lite(self) -> list[tuple[Any, ...]]:
         database = sqlite3.connect(self.folder / "out.db")
@@ -175,3 +189,29 @@ def test_a_look_into_the_queues(project: Project) -> None:
     assert (done.returncode, "are no record" in done.stderr) == (1, True)
     assert segment.read_bytes() == raw
     assert project.command("spool", "verify", "other").returncode == 2
+
+
+def test_the_letter_of_a_batch_that_waits_stays(tmp_path: Path) -> None:
+    """In the queue or in a shard: without it the row would come again, or twice."""
+    project = Project(tmp_path, crash="worker.after_dead_letter:1")
+    (letter,) = (project.dead / "lite").glob("*.jsonl")
+    for where in ("the queue", "upload_failed"):
+        for command in (["drop", "--yes"], ["retry"]):
+            done = project.command("dead", command[0], "things", "lite", *command[1:])
+            assert (done.returncode, letter.exists()) == (1, True), done
+            assert any(x in done.stderr for x in (f"waits in {where}", "batches wait for"))
+        if where == "the queue":
+            with project.locked():
+                assert project.command("run", "--once").returncode == 1
+    (shard,) = (tmp_path / "STORE/upload_failed/things/sql.sqlite").glob("*.parquet")
+    damaged = shard.rename(f"{shard}.damaged")
+    for command in (["drop", "--yes"], ["retry"]):
+        done = project.command("dead", command[0], "things", "lite", *command[1:])
+        assert (done.returncode, str(damaged) in done.stderr) == (1, True)
+    damaged.rename(shard)
+    assert project.command("replay", "--from", "failed").returncode == 1  # rows are dead
+    done = project.command("dead", "drop", "things", "lite", "--yes", "--json")
+    assert (done.returncode, json.loads(done.stdout)) == (0, {"dropped": 1, "left": 0})
+    project.command("run", "--once")
+    assert [row[0] for row in project.lite()] == [1]
+    assert project.json("dead", "list")[0][0]["stream"] == "_rows"
