@@ -16,7 +16,7 @@ from bitdotio import _bitdotio as sdk
 from bitdotio.api_client import ApiClient
 from bitdotio.utils import validate_database_name, validate_token
 
-from api2db.core.errors import ConfigError, SinkMisconfigured
+from api2db.core.errors import ConfigError, SinkMisconfigured, SinkUnavailable
 from api2db.sink.postgresql import PostgresSink
 from api2db.sink.target import Database
 
@@ -43,7 +43,8 @@ class BitioSink(PostgresSink):
         try:
             validate_token(target.api_key)
         except ValueError:
-            raise ConfigError(f"{where}: the API key is none", hint="it begins with v2_") from None
+            text = f"{where}: 'api_key' in the file of AUTH/ is no key of bit.io"
+            raise ConfigError(text, hint="write one that begins with v2_") from None
         try:
             validate_database_name(target.database)
         except ValueError:
@@ -70,6 +71,10 @@ class BitioSink(PostgresSink):
             super().open()
         except SinkMisconfigured as exc:
             raise explained(exc, self._bitio) from exc
+        except SinkUnavailable as exc:
+            text = f"bit.io {self._bitio.host}:{self._bitio.port}: {exc.args[0]}"
+            hint = "is it up, and are 'host' and 'port' right? It is tried again by itself"
+            raise SinkUnavailable(text, hint=hint) from exc
 
 
 def explained(exc: SinkMisconfigured, target: Bitio) -> SinkMisconfigured:

@@ -57,6 +57,7 @@ class IkvSink(Sink):
         self.place = f"{target.endpoint}, store {target.store_name}"
         self._target = target
         self._gateway: Gateway | None = None
+        self._interrupted = False
         self._keys: tuple[str, ...] = (key,)
         self._fields: dict[str, None] = {}  # all that were ever written here, in order
 
@@ -64,18 +65,20 @@ class IkvSink(Sink):
 
     def open(self) -> None:
         """Log in, and look at the store's keys."""
+        self._interrupted = False
         with self._edge():
             self._gateway = Gateway(self._target)
             primary, partition = self._gateway.keys()
         if primary != self._target.primary_key:
             raise SinkMisconfigured(
-                f"IKV: the primary key of {self._target.store_name} is {primary!r}",
+                f"IKV {self.place}: its primary key is {primary!r}",
                 hint=f"write primary_key: {primary}, and upsert: {primary}",
             )
         self._keys = tuple(dict.fromkeys((primary, partition)))
 
     def interrupt(self) -> None:
         """Cut off the request under way."""
+        self._interrupted = True
         gateway = self._gateway
         if gateway is not None:
             gateway.close()
@@ -155,4 +158,4 @@ class IkvSink(Sink):
         except ConfigError as exc:  # a type that has no text
             raise SinkMisconfigured(exc.args[0], hint=exc.hint) from exc
         except Exception as exc:
-            raise translate(exc) from exc
+            raise translate(exc, self._target.endpoint, interrupted=self._interrupted) from exc

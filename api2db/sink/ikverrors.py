@@ -36,22 +36,36 @@ _UNTRUSTED = ("CERTIFICATE_VERIFY_FAILED", "Hostname Verification")
 _LOGIN = "check account_id, account_passkey and store_name in the file of 'auth'"
 _TLS = "check 'endpoint'; 'ca' names the certificates to trust"
 _NO_GATEWAY = "check 'endpoint': another service answers there"
+_AWAY = "is it up, and is 'endpoint' right? It is tried again by itself"
+#: Status -> what to do about it; else what the kind asks for.
+_HINTS = {
+    grpc.StatusCode.UNIMPLEMENTED: _NO_GATEWAY,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: "it is tried again by itself; ask IKV for more room",
+    grpc.StatusCode.INTERNAL: "its log takes nothing for now; it is tried again by itself",
+}
 
 
-def translate(exc: Exception) -> SinkError:
-    """Return the error of ours that *exc* means."""
+def translate(exc: Exception, where: str, *, interrupted: bool = False) -> SinkError:
+    """
+    Return the error of ours that *exc* means.
+
+    Args:
+        where: The gateway, for people.
+        interrupted: Whether the call was broken off from another thread.
+    """
+    if interrupted:
+        text = f"IKV {where} did not answer in time; the connection was cut"
+        return SinkUnavailable(text, hint=_AWAY)
     if isinstance(exc, grpc.Call):
-        return _answer(exc.code(), (exc.details() or "no reason given").splitlines()[0])
+        return _answer(exc.code(), (exc.details() or "no reason given").splitlines()[0], where)
     kind = SinkUnavailable if isinstance(exc, _NO_ANSWER) else SinkUnknown
-    return kind(f"IKV: {type(exc).__name__}: {exc}")
+    return kind(f"IKV {where}: {type(exc).__name__}: {exc}")
 
 
-def _answer(code: grpc.StatusCode, details: str) -> SinkError:
-    said = f"IKV: {code.name}: {details}"
+def _answer(code: grpc.StatusCode, details: str, where: str) -> SinkError:
+    said = f"IKV {where}: {code.name}: {details}"
     if code is grpc.StatusCode.UNAVAILABLE and any(word in details for word in _UNTRUSTED):
         return SinkMisconfigured(said, hint=_TLS)
     kind = CODES.get(code, SinkUnknown)
-    if kind is not SinkMisconfigured:
-        return kind(said)
-    wrong = code is grpc.StatusCode.UNIMPLEMENTED
-    return SinkMisconfigured(said, hint=_NO_GATEWAY if wrong else _LOGIN)
+    usual = {SinkMisconfigured: _LOGIN, SinkUnavailable: _AWAY}.get(kind)
+    return kind(said, hint=_HINTS.get(code, usual))

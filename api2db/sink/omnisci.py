@@ -74,6 +74,7 @@ class OmnisciSink(SqlSink):
 
     def _connect(self) -> None:
         self._session = Session(self._whole)
+        self._session.open()
 
     @property
     def _db(self) -> Session:
@@ -213,7 +214,9 @@ class OmnisciSink(SqlSink):
     # -- errors ----------------------------------------------------------------------
 
     def _translate(self, exc: Exception) -> SinkError:
-        return translate(exc)
+        where = f"{self._whole.host}:{self._whole.port}"
+        interrupted = self._session is not None and self._session.interrupted
+        return translate(exc, where, interrupted=interrupted)
 
 
 def _left(rows: pa.Table, marks: Sequence[tuple[str, int]], there: Mapping[str, int]) -> pa.Table:

@@ -29,20 +29,29 @@ _NAMES = {"STR": "TEXT", "INT": "INTEGER", "BOOL": "BOOLEAN"}
 
 class Session:
     """
-    One login, made at once. One thread calls; `interrupt` is for any thread.
+    One login, made by `open`. One thread calls; `interrupt` is for any thread, at any time.
 
     The vendor's own `heavydb.connect` is not used: it waits for ever, and shows no socket to
     close before it has returned.
+
+    Attributes:
+        interrupted: Whether `interrupt` was called.
 
     Raises:
         OSError, TException, TDBException: Each method may, as the vendor's code does.
     """
 
     def __init__(self, target: Omnisci) -> None:
+        self._target = target
         self._open = False
         self._id = ""
         self._transport = _Socket() if target.protocol == "binary" else _Http(target)
         self._client = Heavy.Client(*_protocols(self._transport))
+        self.interrupted = False
+
+    def open(self) -> None:
+        """Connect, and log in."""
+        target = self._target
         try:
             self._transport.connect(target.host, target.port)
             self._id = self._client.connect(target.username, target.password, target.db)
@@ -76,6 +85,7 @@ class Session:
 
     def interrupt(self) -> None:
         """Make the call under way fail."""
+        self.interrupted = True
         self._transport.interrupt()
 
     def close(self) -> None:

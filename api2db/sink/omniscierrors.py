@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 
 import pyarrow as pa
 from heavydb.thrift.ttypes import TDBException
@@ -38,21 +37,38 @@ _HINTS = (
 )
 
 
-def translate(exc: Exception) -> SinkError:
-    """Return the error of ours that *exc* means."""
+#: What a stream can be told whose server does not answer as one.
+_AWAY = "is it up, and are 'host' and 'port' in AUTH right? It is tried again by itself"
+_PROTOCOL = "check 'protocol' and the port: 6274 for binary, 6278 for http"
+
+
+def translate(exc: Exception, where: str, *, interrupted: bool = False) -> SinkError:
+    """
+    Return the error of ours that *exc* means.
+
+    Args:
+        where: The server, for people.
+        interrupted: Whether the call was broken off from another thread.
+    """
+    if interrupted:
+        text = f"OmniSci {where} did not answer in time; the connection was cut"
+        return SinkUnavailable(text, hint=_AWAY)
     if isinstance(exc, TDBException):
         said = (exc.error_msg or "no reason given").strip().splitlines()[0]
         if _PASSES.search(said):
-            return SinkUnavailable(f"OmniSci: {said}")
+            return SinkUnavailable(f"OmniSci {where}: {said}")
         found = (hint for pattern, hint in _HINTS if re.search(pattern, said, re.IGNORECASE))
-        return SinkMisconfigured(f"OmniSci: {said}", hint=next(found, None))
-    message = f"OmniSci: {type(exc).__name__}: {exc}"
-    if isinstance(exc, socket.gaierror):
-        return SinkUnavailable(message, hint="check 'host' in AUTH")
-    if isinstance(exc, TProtocolException):
-        hint = "check 'protocol' and the port: 6274 for binary, 6278 for http"
-        return SinkUnavailable(message, hint=hint)
-    for class_ in type(exc).__mro__:
-        if class_ in CLASSES:
-            return CLASSES[class_](message)
-    return SinkUnknown(message)
+        return SinkMisconfigured(f"OmniSci {where}: {said}", hint=next(found, None))
+    kind = next((CLASSES[cls] for cls in type(exc).__mro__ if cls in CLASSES), SinkUnknown)
+    hint = None
+    if kind is SinkUnavailable:
+        hint = _PROTOCOL if _is_other(exc) else _AWAY
+    return kind(f"OmniSci {where}: {type(exc).__name__}: {exc}", hint=hint)
+
+
+def _is_other(exc: Exception) -> bool:
+    """Return whether something else answers, whose words are no lengths of Thrift's."""
+    sizes = (TTransportException.NEGATIVE_SIZE, TTransportException.SIZE_LIMIT)
+    return isinstance(exc, TProtocolException) or (
+        isinstance(exc, TTransportException) and exc.type in sizes
+    )

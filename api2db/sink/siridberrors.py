@@ -27,9 +27,12 @@ CLASSES: dict[type[BaseException], type[SinkError]] = {
     RuntimeError: SinkUnavailable,  # a general message: the database is being loaded
     Exception: SinkUnknown,
 }
+_AWAY = "is it up, and is 'hostlist' in the AUTH file right? It is tried again by itself"
 _HINTS: dict[type[BaseException], str] = {
     siri.AuthenticationError: "check username, password and dbname of the stream's AUTH file;"
     " it is tried again by itself",
+    OSError: _AWAY,
+    TimeoutError: _AWAY,
     siri.UserAuthError: "grant the user select, insert, drop, list, count and show",
 }
 
@@ -43,7 +46,8 @@ def translate(exc: BaseException, where: str, *, interrupted: bool = False) -> S
         interrupted: Whether the call was broken off from another thread.
     """
     if interrupted:
-        return SinkUnavailable(f"SiriDB {where} did not answer in time; the connection was cut")
+        text = f"SiriDB {where} did not answer in time; the connection was cut"
+        return SinkUnavailable(text, hint=_AWAY)
     kind = next((CLASSES[cls] for cls in type(exc).__mro__ if cls in CLASSES), SinkUnknown)
     text = (str(exc).strip().splitlines() or [type(exc).__name__])[0]
     hint = next((_HINTS[cls] for cls in type(exc).__mro__ if cls in _HINTS), None)

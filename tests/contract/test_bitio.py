@@ -82,13 +82,13 @@ def test_a_server_that_is_away(target: BitioBackend) -> None:
     """What cannot be reached is tried again; the API is not asked."""
     here = target.target()
     bitio = Bitio(here.database, KEY, here.base_url, here.host, 1, here.ca)
-    with pytest.raises(SinkUnavailable):
+    with pytest.raises(SinkUnavailable, match=r"^bit.io 127.0.0.1:1: .* and 'port' right\?"):
         make_sink(bitio, DELIVERY, base=target.server.folder).open()
 
 
 @pytest.mark.parametrize(
     ("key", "database", "said"),
-    [("s3cret", "me/db", "the API key is none"), ("v2_s3cret", "db", "write owner/name")],
+    [("s3cret", "me/db", "AUTH/ is no key of bit.io"), ("v2_s3cret", "db", "write owner/name")],
 )
 def test_what_cannot_be(key: str, database: str, said: str, tmp_path: Path) -> None:
     """A key and a name are checked as the SDK checks them, and the key is not shown."""

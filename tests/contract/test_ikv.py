@@ -193,7 +193,7 @@ def test_a_hung_gateway_is_cut_off(target: IkvBackend) -> None:
     timer = threading.Timer(0.3, sink.interrupt)
     timer.start()
     try:
-        with pytest.raises(SinkUnavailable):
+        with pytest.raises(SinkUnavailable, match="did not answer in time"):
             sink.write([batch([{"id": 1}])])
     finally:
         target.server.hang.set()

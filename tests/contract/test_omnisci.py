@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
+import time
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -214,6 +217,7 @@ def test_a_unit_that_is_not_the_columns(backend: OmnisciBackend) -> None:
         with pa.ipc.new_stream(out, seconds.schema) as writer:
             writer.write_batch(seconds)
         session = Session(backend.target)
+        session.open()
         session.load("t", out.getvalue().to_pybytes())
         session.close()
     assert backend.rows() != [{"v": datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)}]
@@ -257,7 +261,7 @@ def test_a_load_that_the_server_refuses(
         raise TDBException("Exception: Dictionary capacity exceeded")
 
     monkeypatch.setattr(Session, "load", refuses)
-    with pytest.raises(SinkMisconfigured, match="OmniSci: Exception: Dictionary capacity"):
+    with pytest.raises(SinkMisconfigured, match="Exception: Dictionary capacity"):
         sink.write([one])
     monkeypatch.undo()
     assert sink.write([one]).rows == 1
@@ -348,8 +352,8 @@ def test_rows_go_over_http(omnisci: HeavydbServer) -> None:
     [
         ({"password": "wr0ng"}, SinkMisconfigured, "check 'username' and 'password' in AUTH"),
         ({"db": "nowhere"}, SinkMisconfigured, "check 'db'; api2db makes no database"),
-        ({"port": 1}, SinkUnavailable, "refused"),
-        ({"host": "nowhere.invalid"}, SinkUnavailable, "check 'host' in AUTH"),
+        ({"port": 1}, SinkUnavailable, "OmniSci 127.0.0.1:1: ConnectionRefusedError"),
+        ({"host": "nowhere.invalid"}, SinkUnavailable, "are 'host' and 'port' in AUTH right?"),
     ],
 )
 def test_who_cannot_log_in(
@@ -379,6 +383,22 @@ def test_a_session_that_the_server_has_ended(backend: OmnisciBackend) -> None:
     sink.open()
     sink.write([one])
     assert ids(backend) == [1]
+
+
+def test_a_login_that_hangs(backend: OmnisciBackend) -> None:
+    """`interrupt` ends it at once, and the error says which server did not answer."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        target = replace(backend.target, port=port)
+        sink = make_sink(target, Delivery("0" * 32, "c", "s", "t"), base=backend.server.folder)
+        timer = threading.Timer(0.2, sink.interrupt)
+        timer.start()
+        began = time.monotonic()
+        with pytest.raises(SinkUnavailable, match=f"127.0.0.1:{port} did not answer in time"):
+            sink.open()
+        assert time.monotonic() - began < 5
+        timer.join()
+        sink.close()
 
 
 def test_a_server_that_hangs() -> None:

@@ -64,17 +64,17 @@ def test_every_status_is_in_the_table() -> None:
 
 @pytest.mark.parametrize("code", list(grpc.StatusCode), ids=lambda code: code.name)
 def test_a_status(code: grpc.StatusCode) -> None:
-    """Each has its kind, what the server said, and where a person must act, a hint."""
-    error = translate(Answer(code, "what it says\nand more"))
+    """Each has its kind, which server said what, and what to do next."""
+    error = translate(Answer(code, "what it says\nand more"), "h:443")
     assert type(error) is STATUS[code.name]
-    assert f"{code.name}: what it says" in str(error)
+    assert str(error).startswith(f"IKV h:443: {code.name}: what it says")
     assert "and more" not in str(error)
-    assert (error.hint is not None) is (type(error) is C)
+    assert (error.hint is None) is (type(error) is U)
 
 
 def test_an_answer_without_words() -> None:
     """A status may come alone."""
-    assert "no reason given" in str(translate(Answer(grpc.StatusCode.UNAVAILABLE, None)))
+    assert "no reason given" in str(translate(Answer(grpc.StatusCode.UNAVAILABLE, None), "h:443"))
 
 
 def below(cls: type[Any]) -> set[type[Any]]:
@@ -88,5 +88,5 @@ def test_every_class() -> None:
     assert all(issubclass(cls, grpc.Call) for cls in raised if "aio" not in cls.__module__)
     assert issubclass(_InactiveRpcError, grpc.Call)
     for cls, kind in BESIDE.items():
-        assert type(translate(cls("what it says"))) is kind
-    assert type(translate(RuntimeError("what it says"))) is U
+        assert type(translate(cls("what it says"), "h:443")) is kind
+    assert type(translate(RuntimeError("what it says"), "h:443")) is U

@@ -34,7 +34,7 @@ def below(cls: type[Any]) -> set[type[Any]]:
 
 def test_every_class_of_the_client() -> None:
     """Those of Thrift and of the vendor; what is below them has their kind."""
-    found = {cls.__name__: type(translate(cls())) for cls in below(TException)}
+    found = {cls.__name__: type(translate(cls(), "h:1")) for cls in below(TException)}
     assert {name: found[name] for name in THRIFT} == THRIFT
     assert set(found) - set(THRIFT) <= {"TMessage", "TApplicationException"}
 
@@ -42,7 +42,9 @@ def test_every_class_of_the_client() -> None:
 @pytest.mark.parametrize("error", [OSError("x"), TimeoutError(), ConnectionResetError("x")])
 def test_the_way_to_it(error: OSError) -> None:
     """Whatever the network does is worth another try."""
-    assert type(translate(error)) is T
+    found = translate(error, "h:1")
+    assert type(found) is T
+    assert "is it up, and are 'host' and 'port' in AUTH right?" in str(found)
 
 
 @pytest.mark.parametrize(
@@ -54,16 +56,17 @@ def test_the_way_to_it(error: OSError) -> None:
         (TDBException("Database name nowhere does not exist."), C, "check 'db'"),
         (TDBException("User has no INSERT privileges on t"), C, "give the user CREATE and INSERT"),
         (TDBException(None), C, ""),
-        (socket.gaierror(-2, "Name or service not known"), T, "check 'host' in AUTH"),
+        (socket.gaierror(-2, "Name or service not known"), T, "are 'host' and 'port' in AUTH"),
         (TProtocolException(message="No protocol version header"), T, "check 'protocol'"),
         (TApplicationException(1, "Invalid method name"), C, ""),
-        (TTransportException(4, "TSocket read 0 bytes"), T, ""),
+        (TTransportException(4, "TSocket read 0 bytes"), T, "are 'host' and 'port' in AUTH"),
+        (TTransportException(6, "Length exceeded max allowed: 1"), T, "check 'protocol'"),
         (RuntimeError("x"), U, ""),
     ],
 )
 def test_what_it_says(error: Exception, kind: type[SinkError], hint: str) -> None:
     """The server's words tell what passes by itself, and what to look at."""
-    found = translate(error)
+    found = translate(error, "h:1")
     assert type(found) is kind
-    assert str(found).startswith("OmniSci: ")
+    assert str(found).startswith("OmniSci h:1: ")
     assert hint in (found.hint or "")

@@ -68,5 +68,7 @@ def test_the_others(exc: BaseException, kind: type[SinkError]) -> None:
     """The network, the packer, and what nobody foresaw."""
     from api2db.sink.siridberrors import translate
 
-    assert type(translate(exc, "h:9000")) is kind
+    error = translate(exc, "h:9000")
+    assert type(error) is kind
+    assert ("is 'hostlist' in the AUTH file right?" in str(error)) is isinstance(exc, OSError)
     assert type(translate(exc, "h:9000", interrupted=True)) is T
