@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 #: Shorter texts would take ordinary words out of the log.
 LENGTH = 4
+#: Shorter ones are hidden where they stand as words of their own: in 'siridb' nobody sees 'siri'.
+WORDS = 8
+#: Before the beginning of a word: nothing that words are made of, or the end of an escape.
+_BEGINS = r"(?:(?<![^\W_])|(?<=\\[nrt])|(?<=\\x[0-9a-f]{2})|(?<=%[0-9A-Fa-f]{2}))"
+_ENDS = r"(?![^\W_])"
 #: Values of headers that are not known to be harmless are secrets from this length on.
 HEADER_LENGTH = 8
 #: Keys of config.yaml that hold secrets, wherever they are.
@@ -44,9 +49,12 @@ class Redactor:
     """
 
     def __init__(self, secrets: Collection[str]) -> None:
-        spelled = {text for secret in secrets for text in _spellings(secret)}
-        ordered = sorted((text for text in spelled if text), key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+        spelled = {
+            text: len(secret) < WORDS for secret in secrets for text in _spellings(secret) if text
+        }
+        ordered = sorted(spelled, key=len, reverse=True)
+        found = (f"{_BEGINS}{re.escape(t)}{_ENDS}" if spelled[t] else re.escape(t) for t in ordered)
+        self._pattern = re.compile("|".join(found)) if ordered else None
 
     def __call__(self, text: str) -> str:
         """Return *text* without the secrets."""

@@ -86,5 +86,16 @@ def test_spellings(spelled: str) -> None:
 
 def test_one_secret_in_another() -> None:
     """The longer one goes whole; nothing is replaced where there are no secrets."""
-    assert Redactor({"abcd", "abcdef"})("abcdefg abcd") == "***g ***"
+    assert Redactor({"abcdefgh", "abcdefghij"})("abcdefghijk abcdefgh") == "***k ***"
     assert Redactor({})("abcd") == "abcd"
+
+
+def test_a_short_secret_is_a_word() -> None:
+    """A password such as a vendor's default is hidden, and leaves the names around it readable."""
+    hide = Redactor({"siri", "a+b c"})
+    assert hide("pip install 'api2db[siridb]'; siris, Osiri") == (
+        "pip install 'api2db[siridb]'; siris, Osiri"
+    )
+    for said in ("iris:{}@h", "'{}'", "={}&", "x_{}_y", r"text\n{}", r"\x00{}", "%3A{}%40", "{}"):
+        assert hide(said.format("siri")) == said.format("***")
+        assert hide(said.format(quote_plus("a+b c"))) == said.format("***")
