@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from api2db.app.line import make_target
 from api2db.app.source import make_source
 from api2db.core.clock import SystemClock
 from api2db.core.errors import ConfigError
@@ -16,17 +17,26 @@ if TYPE_CHECKING:
 
 def preflight(config: Config) -> None:
     """
-    Make the sources that are no URL, and import functions: runs the code of their modules.
+    Make the sources that are no URL, and the sinks, not opened; import functions.
+
+    That runs the code of their modules.
 
     Raises:
-        ConfigError: One line per collector whose function, or driver, cannot be had.
+        ConfigError: One line per collector whose function, or driver, cannot be had, and per
+            stream whose driver cannot, or whose target does not take what is asked of it.
     """
-    problems = []
+    problems: dict[str, None] = {}  # a target that serves many is named once
     for collector in config.collectors.values():
         try:
             ready(config, collector)
         except ConfigError as exc:
-            problems.append(str(exc))
+            problems[str(exc)] = None
+    for line in config.lines.values():
+        for stream in line.to:
+            try:
+                make_target(config, line, stream, spool="check").close()
+            except ConfigError as exc:
+                problems[str(exc)] = None
     if problems:
         raise ConfigError("\n".join(problems))
 

@@ -65,7 +65,8 @@ def read_object(path: Path) -> dict[str, object]:
         hint = "copy its template from AUTH/, and fill it in"
         raise ConfigError(f"{path}: there is no such file", hint=hint) from exc
     except OSError as exc:
-        raise ConfigError(f"{path}: cannot be read: {exc.strerror}") from exc
+        hint = "it must be a file that belongs to the user that runs api2db"
+        raise ConfigError(f"{path}: cannot be read: {exc.strerror}", hint=hint) from exc
     if open_to_others:
         raise ConfigError(f"{path}: others can read it", hint=f"chmod 600 {path}")
     try:

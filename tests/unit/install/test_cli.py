@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,10 +26,18 @@ collectors:
 """
 
 
-def api2db(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def api2db(
+    folder: Path, *arguments: str, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run the installed command in *folder*."""
     return subprocess.run(
-        [COMMAND, *arguments], cwd=folder, capture_output=True, text=True, timeout=60, check=False
+        [COMMAND, *arguments],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 
@@ -114,6 +123,22 @@ def test_json_option(project: Path, arguments: list[str]) -> None:
         "connect": {},
         "waiting_for_nobody": {},
     }
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_a_missing_driver(project: Path, command: str) -> None:
+    """`check` ends as `run` would: 2, and what to install, once for each target."""
+    driver = project / "absent" / "psycopg.py"
+    driver.parent.mkdir()
+    driver.write_text("raise ModuleNotFoundError('no', name='psycopg')\n")
+    other = CONFIG.partition("collectors:\n")[2].replace("orders", "more")
+    config = CONFIG.replace("sqlite:///x.db", "postgresql://h/d") + other
+    (project / "config.yaml").write_text(config)
+    path = os.pathsep.join([str(driver.parent), os.environ.get("PYTHONPATH", "")])
+    done = api2db(project, command, env={**os.environ, "PYTHONPATH": path})
+    assert done.returncode == 2
+    said = "the stream 'lite' needs a driver: psycopg is not installed"
+    assert done.stderr == f"{said}; pip install 'api2db[postgresql]>=2'\n"
 
 
 def test_connect(project: Path) -> None:
