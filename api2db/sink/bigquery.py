@@ -1,28 +1,29 @@
 """
 Rows into BigQuery, exactly once.
 
-A load goes into staging tables first, one for each group of rows, and takes effect by one
-script, which is one transaction: it looks for the markers, moves the rows, and marks them.
-What was begun and whose end nobody saw is found again by the ids of its jobs; what another
-life of the program left is waited for, and removed, before the first load.
+Rows that are appended go into their table by one load job, whose id stands in their markers
+before it begins. Others go into staging tables first, one for each group of rows, and take
+effect by one script, which is one transaction: it looks for the markers, moves the rows, and
+marks them. What was begun and whose end nobody saw is found again by the ids of its jobs; what
+another life of the program left is waited for before the first load.
 """
 
 from __future__ import annotations
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from api2db.core.batch import Limit
-from api2db.core.errors import SinkError, SinkMisconfigured
+from api2db.core.errors import SinkError, SinkMisconfigured, SinkUnavailable
+from api2db.core.faults import crash_point
 from api2db.sink import bigquerycolumn as bq
 from api2db.sink import bigqueryscript as script
 from api2db.sink.bigquerystage import Stage, name_of, prefix_of
 from api2db.sink.bigquerystage import stage as staged
 from api2db.sink.bigquerytable import BigqueryTable, changing
-from api2db.sink.sql import LEDGER
-from api2db.sink.table import Stale, Target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,22 +31,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from api2db.sink.base import Delivery
+    from api2db.sink.bigqueryledger import Ledger
+    from api2db.sink.table import Target
     from api2db.sink.target import Bigquery
 
 # The client takes a second to import, and is when the stream connects; a missing one is told now.
 if find_spec("google.cloud.bigquery") is None:
     raise ImportError("google-cloud-bigquery is not installed", name="google.cloud.bigquery")
-
-#: Makes the marker table.
-_CREATE_LEDGER = """
-create table if not exists {} (
-  batch_id STRING not null,
-  spool STRING not null,
-  collector STRING not null,
-  stream STRING not null,
-  n_rows INT64 not null,
-  loaded_at TIMESTAMP not null
-)"""
 
 
 class BigquerySink(BigqueryTable):
@@ -64,7 +56,7 @@ class BigquerySink(BigqueryTable):
         self.name = "bigquery"
         self.pace = target.latency
         self._whole = target
-        self._ledger = script.path(f"{self._dataset}.{LEDGER}")
+        self._known_markers: Ledger | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -73,6 +65,7 @@ class BigquerySink(BigqueryTable):
         self._gone: list[str] = []  # markers that it removes
         self._moves: list[str] = []  # statements
         self._stages: list[Stage] = []
+        self._appended: tuple[Mapping[str, pa.ChunkedArray[Any]], Sequence[Target]] | None = None
 
     # -- connection ----------------------------------------------------------------
 
@@ -102,9 +95,17 @@ class BigquerySink(BigqueryTable):
 
     # -- markers -------------------------------------------------------------------
 
+    @property
+    def _ledger(self) -> Ledger:
+        if self._known_markers is None:
+            raise SinkUnavailable("not connected")
+        return self._known_markers
+
     def _make_ledger(self) -> None:
-        if self._db.table(f"{self._dataset}.{LEDGER}") is None:
-            self._db.query(_CREATE_LEDGER.format(self._ledger))
+        from api2db.sink.bigqueryledger import Ledger
+
+        self._known_markers = Ledger(self._db, self._dataset, self.delivery)
+        self._ledger.make()
         prefix = prefix_of(self.delivery)
         for left in self._db.tables(self._dataset):
             if left.startswith(prefix):
@@ -114,23 +115,16 @@ class BigquerySink(BigqueryTable):
                 self._db.settle(_id_of(left))
 
     def _markers(self) -> list[str]:
-        d = self.delivery
-        mine = {"spool": d.spool, "collector": d.collector, "stream": d.stream}
-        where = " and ".join(f"{name} = {bq.literal(value)}" for name, value in mine.items())
-        return self._column(f"select batch_id from {self._ledger} where {where}")
+        return list(self._ledger.marked())
 
     def _insert_markers(self, rows: Mapping[str, int]) -> list[str]:
-        among = f"batch_id in ({script.listed(rows)})"
-        there = set(self._column(f"select batch_id from {self._ledger} where {among}"))
+        there = self._ledger.marked()
         self._marking = True
         self._new = {marker: n for marker, n in rows.items() if marker not in there}
         return list(self._new)
 
     def _unmark(self, markers: Sequence[str]) -> None:
         self._gone += markers
-
-    def _column(self, query: str) -> list[str]:
-        return [row[0] for row in self._db.query(query)]
 
     # -- the transaction -----------------------------------------------------------
 
@@ -144,6 +138,15 @@ class BigquerySink(BigqueryTable):
         return bq.unfit(column, target)
 
     def _append(
+        self, columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]
+    ) -> None:
+        whole = not self.delivery.replace and not self.delivery.chunk
+        if self._marking and whole and self._db.writer is None:
+            self._appended = (columns, targets)
+        else:
+            self._insert(columns, targets)
+
+    def _insert(
         self, columns: Mapping[str, pa.ChunkedArray[Any]], targets: Sequence[Target]
     ) -> None:
         self._move(script.insert(self.table, self._staged(columns, targets), targets))
@@ -170,32 +173,59 @@ class BigquerySink(BigqueryTable):
             self._db.query(script.rehearsal(steps))
 
     def _commit(self) -> None:
-        if not self._new:
-            if self._gone:
-                self._db.query(self._removal())
-            self._reset()
-            return
+        if not self._new and self._gone:
+            self._ledger.remove(self._gone)
+        elif self._new and not self._loaded_directly():
+            self._run_script()
+        self._reset()
+
+    def _loaded_directly(self) -> bool:
+        """Load the rows into their table; return False if that takes a script: nothing is there."""
         from google.api_core.exceptions import BadRequest
 
-        try:
+        from api2db.sink import bigquerydirect as direct
+
+        if self._appended is None:
+            return False
+        columns, targets = self._appended
+        assert self._seen is not None  # `_verify` did
+        rows = direct.arranged(self._seen, columns, targets)
+        if rows is not None:
+            job = f"api2db_load_{uuid.uuid4().hex}"
             with changing[self._place]:
-                self._db.query(self._script(), _id_of(self._id()))
-        except BadRequest as exc:
-            if script.STALE in str(exc):
-                raise Stale("another load of the same batches came first") from exc
-            raise
+                with ThreadPoolExecutor(1) as side:
+                    file = side.submit(direct.parquet, rows)
+                    self._ledger.intend(job, self._new, self._gone)
+                self._gone = []
+                crash_point("sink.after_intent")
+                try:
+                    self._db.append(file.result(), self._seen, job)
+                    return True
+                except BadRequest:
+                    self._ledger.renew()
+                    self._ledger.marked()  # takes the intent back
+        self._insert(columns, targets)  # which says what is wrong
+        return False
+
+    def _run_script(self) -> None:
+        from api2db.sink.bigqueryledger import stale_if_marked
+
+        with changing[self._place], stale_if_marked():
+            self._db.query(self._script(), _id_of(self._id()))
+        self._ledger.moved(self._new, self._gone)
         self._drop_stages()
-        self._reset()
 
     def _id(self) -> str:
         """Return what names this load: the same batches with the same rows, and no other."""
         return self._stages[0].name if self._stages else name_of(self.delivery, self._new)
 
     def _script(self) -> str:
-        steps = [*self._moves, script.marking(self._ledger, self.delivery, self._new)]
-        steps += [self._removal()] if self._gone else []
+        ledger = self._ledger.path
+        steps = [*self._moves, script.marking(ledger, self.delivery, self._new)]
+        if self._gone:
+            steps.append(script.removal(ledger, script.mine(self.delivery), self._gone))
         rows = {script.path(f"{self._dataset}.{stage.name}"): stage.rows for stage in self._stages}
-        made = script.transaction(self._ledger, self._new, rows, steps)
+        made = script.transaction(ledger, self._new, rows, steps)
         if len(made) > script.LONGEST:
             raise SinkMisconfigured(
                 f"{len(self._new)} pages are too many for one transaction of BigQuery",
@@ -203,12 +233,11 @@ class BigquerySink(BigqueryTable):
             )
         return made
 
-    def _removal(self) -> str:
-        return script.removal(self._ledger, self.delivery.spool, self._gone)
-
     def _rollback(self) -> None:
         if not self._db.open:  # else `open` waits for it, and knows it by its rows
             self._drop_stages()
+        if self._known_markers is not None:
+            self._known_markers.renew()
         self._reset()
 
     def _drop_stages(self) -> None:

@@ -12,14 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from google.api_core.client_options import ClientOptions
 from google.api_core.exceptions import Conflict, NotFound
-from google.auth import default
-from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
-from google.oauth2 import service_account
 from requests.adapters import HTTPAdapter
 
-from api2db.core.errors import SinkMisconfigured, SinkUnavailable
-from api2db.files import credentials
+from api2db.core.errors import SinkUnavailable
+from api2db.sink.bigquerylogin import login
 from api2db.sink.target import LOAD_PACE
 
 if TYPE_CHECKING:
@@ -38,7 +35,6 @@ TIMEOUT = 60.0
 _ONCE: Any = {"retry": None, "timeout": TIMEOUT}
 #: Least and most seconds between two looks at a job; in between a tenth of what it took so far.
 _LOOK, _LONGEST_LOOK = 0.02, 1.0
-_SCOPES = ("https://www.googleapis.com/auth/bigquery",)
 
 
 class Jobs:
@@ -112,6 +108,46 @@ class Jobs:
             )
 
         _raise(self.once(id_, begin, anew=anew))
+
+    def append(self, data: bytes, table: bigquery.Table, id_: str) -> None:
+        """
+        Add the rows of the Parquet file *data* to *table*, by a load job that nobody began.
+
+        Raises:
+            BadRequest: BigQuery refuses it, and nothing took effect.
+        """
+        config = bigquery.LoadJobConfig(
+            schema=table.schema,
+            source_format="PARQUET",
+            write_disposition="WRITE_APPEND",
+            create_disposition="CREATE_NEVER",
+        )
+        job = self.client.load_table_from_file(
+            BytesIO(data),
+            table.reference,
+            job_id=id_,
+            job_config=config,
+            num_retries=0,
+            timeout=TIMEOUT,
+        )
+        _raise(self._wait(job))
+
+    def took_effect(self, id_: str) -> bool:
+        """
+        Return whether the load job *id_* did; one that has not begun never will.
+
+        For its id is taken by a query: should the request for the load still be on its way, then
+        BigQuery refuses it.
+        """
+        try:
+            job = self._job(id_)
+        except NotFound:
+            try:
+                job = self.client.query("select 1", job_id=id_, **_ONCE, job_retry=None)
+            except Conflict as exc:
+                raise SinkUnavailable(f"BigQuery: the job {id_} has just begun") from exc
+        self._wait(job)
+        return job.job_type == "load" and job.error_result is None
 
     def once(self, id_: str, begin: Callable[[str], Job], *, anew: bool = False) -> Job:
         """
@@ -214,28 +250,6 @@ def _raise(job: Any) -> None:
         error = job.exception(timeout=TIMEOUT)
         assert error is not None
         raise error
-
-
-def login(target: Bigquery) -> Any:
-    """
-    Return the credentials of a target; nothing is asked yet.
-
-    Raises:
-        ConfigError: The file cannot be used.
-        SinkMisconfigured: It holds no service account.
-    """
-    if target.auth is None:
-        anonymous: Any = AnonymousCredentials
-        return anonymous() if target.endpoint else default(scopes=_SCOPES)[0]
-    info = credentials.read_object(target.auth)
-    account: Any = service_account.Credentials
-    try:
-        return account.from_service_account_info(info, scopes=_SCOPES)
-    except Exception:  # noqa: BLE001 - no `from exc`: what it says may hold the key
-        raise SinkMisconfigured(
-            f"{target.auth}: not the JSON of a service account",
-            hint="take the file that Google gave, as it is",
-        ) from None
 
 
 class _Adapter(HTTPAdapter):

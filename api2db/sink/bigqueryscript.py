@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 LONGEST = 10**6
 #: What a transaction fails with that must be planned anew.
 STALE = "api2db: the load is out of date"
+#: Numbers of rows that mean something else.
+_GONE, _KNOWN = -1, -2
 
 
 def path(place: str) -> str:
@@ -23,9 +25,19 @@ def path(place: str) -> str:
     return ".".join(map(bq.quote, place.rsplit(".", 2)))
 
 
-def listed(texts: Iterable[str]) -> str:
-    """Return *texts* as they stand between the brackets of ``in``."""
-    return ", ".join(map(bq.literal, texts))
+def lines(texts: Iterable[str]) -> str:
+    """Return *texts*, which hold no commas, as an array: one literal is parsed fast."""
+    return f"split({bq.literal(','.join(texts))}, ',')"
+
+
+def mine(delivery: Delivery) -> str:
+    """Return the condition that a marker is of *delivery*."""
+    parts = (
+        ("spool", delivery.spool),
+        ("collector", delivery.collector),
+        ("stream", delivery.stream),
+    )
+    return " and ".join(f"{name} = {bq.literal(value)}" for name, value in parts)
 
 
 def _values(targets: Sequence[Target]) -> list[str]:
@@ -54,18 +66,67 @@ def merge(table: str, source: str, targets: Sequence[Target], keys: Collection[s
     )
 
 
-def removal(ledger: str, spool: str, markers: Iterable[str]) -> str:
+def removal(ledger: str, mine: str, markers: Iterable[str]) -> str:
     """Return the statement that removes markers."""
-    mine = f"spool = {bq.literal(spool)} and batch_id in ({listed(markers)})"
-    return f"delete from {ledger} where {mine}"
+    return f"delete from {ledger} where {mine} and batch_id in unnest({lines(markers)})"
 
 
 def marking(ledger: str, delivery: Delivery, rows: Mapping[str, int]) -> str:
     """Return the statement that inserts markers (-> number of rows)."""
-    who = ", ".join(map(bq.literal, (delivery.spool, delivery.collector, delivery.stream)))
-    marks = (f"({bq.literal(m)}, {who}, {n}, current_timestamp())" for m, n in rows.items())
-    names = "batch_id, spool, collector, stream, n_rows, loaded_at"
-    return f"insert into {ledger} ({names}) values {', '.join(marks)}"
+    return (
+        f"insert into {ledger} (batch_id, spool, collector, stream, n_rows, loaded_at)"
+        f" select marker, {_who(delivery)}, n, current_timestamp() from"
+        f" ({_table(f'{n} {marker}' for marker, n in rows.items())})"
+    )
+
+
+def intent(
+    ledger: str,
+    delivery: Delivery,
+    job: str,
+    rows: Mapping[str, int],
+    gone: Iterable[str],
+    known: Iterable[str],
+) -> str:
+    """
+    Return the statement that inserts markers (-> number of rows) which name *job*.
+
+    It removes the markers *gone*; those in *known* name no job any more. It fails with `STALE` if
+    one of the new ones is there.
+    """
+    named = [f"{n} {marker}" for marker, n in rows.items()]
+    named += [f"{_GONE} {marker}" for marker in gone] + [f"{_KNOWN} {marker}" for marker in known]
+    return (
+        f"merge into {ledger} t using ({_table(named)}) s"
+        f" on t.batch_id = s.marker and {mine(delivery)}"
+        f" when matched and s.n = {_GONE} then delete"
+        # What the error says depends on the row, or it might be computed for none.
+        " when matched then update set job = if(s.n >= 0,"
+        f" error(concat('{STALE}: ', t.batch_id)), cast(null as STRING))"
+        " when not matched and s.n >= 0 then"
+        " insert (batch_id, spool, collector, stream, n_rows, loaded_at, job)"
+        f" values (s.marker, {_who(delivery)}, s.n, current_timestamp(), {bq.literal(job)})"
+    )
+
+
+def settling(ledger: str, mine: str, lost: Iterable[str]) -> str:
+    """Return the script that removes the markers of the jobs *lost*; the others have landed."""
+    return (
+        f"delete from {ledger} where {mine} and job in unnest({lines(lost)});"
+        f" update {ledger} set job = null where {mine} and job is not null;"
+    )
+
+
+def _who(delivery: Delivery) -> str:
+    return ", ".join(map(bq.literal, (delivery.spool, delivery.collector, delivery.stream)))
+
+
+def _table(named: Iterable[str]) -> str:
+    """Return the query of the columns ``n`` and ``marker``, of which *named* has one row each."""
+    return (
+        "select cast(split(line, ' ')[offset(0)] as INT64) as n,"
+        f" substr(line, strpos(line, ' ') + 1) as marker from unnest({lines(named)}) as line"
+    )
 
 
 def transaction(
@@ -77,7 +138,7 @@ def transaction(
     It fails with `STALE` if a marker is there, or if a stage has not as many rows as were put
     there. A script that fails is rolled back.
     """
-    found = [f"exists(select 1 from {ledger} where batch_id in ({listed(markers)}))"]
+    found = [f"exists(select 1 from {ledger} where batch_id in unnest({lines(markers)}))"]
     found += [f"(select count(*) from {stage}) != {rows}" for stage, rows in stages.items()]
     guard = f"if {' or '.join(found)} then select error('{STALE}'); end if"
     return "; ".join(["begin transaction", guard, *steps, "commit transaction"]) + ";"

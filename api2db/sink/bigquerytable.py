@@ -19,6 +19,8 @@ from api2db.sink.table import Stale, Target
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
+    from google.cloud.bigquery import Table
+
     from api2db.core.batch import Batch
     from api2db.sink.base import Delivery
     from api2db.sink.bigqueryjobs import Jobs
@@ -43,6 +45,7 @@ class BigqueryTable(SqlSink):
         self._place = f"{self._dataset}.{table}"
         self.table = path(self._place)
         self._jobs: Jobs | None = None
+        self._seen: Table | None = None  # as the catalog had it last
 
     @property
     def _db(self) -> Jobs:
@@ -103,7 +106,7 @@ class BigqueryTable(SqlSink):
         return "STRING" if natural == "JSON" and name in self.delivery.upsert else natural
 
     def _columns(self) -> dict[str, str] | None:
-        found = self._db.table(self._place)
+        found = self._seen = self._db.table(self._place)
         return None if found is None else {f.name: bq.sql_type(f) for f in found.schema}
 
     def _check_key(self, columns: Iterable[str], known: Collection[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import subprocess
 import sys
@@ -58,22 +57,23 @@ def test_both_ways_land_once(backend: BigqueryBackend) -> None:
     assert tables(backend) == {"t", "u", "r", "_api2db_batches"}
 
 
-def test_a_marker_that_comes_at_the_last_moment(backend: BigqueryBackend) -> None:
-    """The script itself looks for markers, too: one that came after ours were looked up counts."""
+@pytest.mark.parametrize("upsert", [(), ("id",)])
+def test_a_marker_that_comes_at_the_last_moment(
+    backend: BigqueryBackend, upsert: tuple[str, ...]
+) -> None:
+    """What takes effect looks for markers itself: one that came after ours were read counts."""
     one = batch([{"id": 1}])
-    sink: Any = backend.sink()
-    backend.sink().write([one])
-    look, looks = sink._column, itertools.count()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sink, "_column", lambda query: look(query) if next(looks) else [])
-        assert sink.write([one]).repeated == {one.id}
+    sink = backend.sink(upsert=upsert)
+    assert sink.landed() == frozenset()
+    backend.sink(upsert=upsert).write([one])
+    sink.write([one])
     assert ids(backend) == [1]
     assert tables(backend) == {"t", "_api2db_batches"}
 
 
 def test_rows_that_are_missing_from_a_stage(backend: BigqueryBackend) -> None:
     """A stage that is not whole is not moved."""
-    sink: Any = backend.sink()
+    sink: Any = backend.sink(upsert=("id",))
     sink.write([batch([{"id": 0}])])
     commit = sink._commit
 
@@ -102,7 +102,7 @@ def test_many_requests(backend: BigqueryBackend, monkeypatch: pytest.MonkeyPatch
 def test_what_a_crash_left_is_removed(backend: BigqueryBackend) -> None:
     """A stage of an earlier life goes when the stream connects; that of another one stays."""
     one = batch([{"id": 1}])
-    sink: Any = backend.sink()
+    sink: Any = backend.sink(upsert=("id",))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sink, "_commit", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
@@ -110,10 +110,23 @@ def test_what_a_crash_left_is_removed(backend: BigqueryBackend) -> None:
     assert any(name.startswith("_api2db_stage_") for name in tables(backend))
     backend.sink("other", stream="another")
     assert any(name.startswith("_api2db_stage_") for name in tables(backend))
-    again = backend.sink()
+    again = backend.sink(upsert=("id",))
     assert tables(backend) == {"t", "_api2db_batches"}
     again.write([one])
     assert ids(backend) == [1]
+
+
+def test_a_table_of_any_columns(backend: BigqueryBackend) -> None:
+    """Rows land, whatever else a table that somebody made has: defaults, other types."""
+    made = "create table {} (z string, v string{}, id int64, w {})"
+    for table, default, other in (
+        ("a", "", "int64"),
+        ("b", " default 'd'", "date"),
+        ("c", "", "json"),
+    ):
+        backend.execute(made.format(table, default, other))
+        backend.sink(table, stream=table).write([batch([{"id": 1, "z": "x"}])])
+        assert backend.fetch(f"select id, z from {table}") == [{"id": 1, "z": "x"}]
 
 
 def test_numbers_that_would_be_rounded(backend: BigqueryBackend) -> None:

@@ -9,24 +9,25 @@ from typing import TYPE_CHECKING, Any
 from tests.fault.filetargets import TARGETS
 from tests.fault.outages import Outages
 from tests.fault.proxy import Frontend, Proxy
-from tests.fault.targets import COUNTS, Target
+from tests.fault.targets import COUNTS, IN_LOAD, Target
 from tests.fixtures import bigquery
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_COMMIT = b"commit transaction"
+#: How a request begins, or goes on, that makes rows take effect: a script, or the upload of a load.
+_COMMITS = (b"commit transaction", b"PUT /upload/bigquery")
 
 
 class HttpFrontend(Frontend):
-    """The same for a client of BigQuery's REST API: a script that commits is its COMMIT."""
+    """The same for a client of BigQuery's REST API: scripts and uploads are its COMMIT."""
 
     def feed(self, data: bytes) -> list[tuple[bytes, bool]]:
         """See `Frontend.feed`."""
         seen = self._buffer + data
-        self._buffer = seen[-len(_COMMIT) :]
-        commits = _COMMIT in seen
+        self._buffer = seen[-max(map(len, _COMMITS)) :]
+        commits = any(commit in seen for commit in _COMMITS)
         if commits:
             self._buffer = b""
         return [(data, commits)]
@@ -104,9 +105,10 @@ class BigqueryTarget(Target):
 
 
 class BigqueryLoadTarget(BigqueryTarget):
-    """By load jobs."""
+    """By load jobs, straight into the table where rows are appended."""
 
     name = "bigqueryload"
+    passes = (*IN_LOAD, "sink.after_intent")
     daemon = (sys.executable, "-m", "tests.fault.loadjobs")
 
 
