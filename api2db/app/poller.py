@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 #: Longest wait between two signs of life, in seconds.
 LOOK = 10.0
+_MIXED = "it began again, and rows that it holds are gone: the next poll replaces"
 
 
 class Poller:
@@ -198,7 +199,8 @@ class Poller:
         """Make one step durable."""
         if step.dead:
             self._bury(step)
-        told = step.last and self._ends and (self._empty_ends or step.poll == self._recorded)
+        last = step.last and not (self._ends and step.mixed)
+        told = last and self._ends and (self._empty_ends or step.poll == self._recorded)
         rows = step.rows if step.rows.num_rows or told else None
         if rows is None and not self._moves(step):
             return
@@ -208,7 +210,7 @@ class Poller:
                 rows=rows,
                 state=step.state,
                 poll=step.poll,
-                last=step.last,
+                last=last,
                 first=step.poll != self._recorded,
                 hold=None if step.last else step.first_seq,
             )
@@ -216,6 +218,9 @@ class Poller:
         if rows is not None:
             self._recorded = step.poll
         crash_point("poller.after_put")
+        if step.last and not last:
+            fields = {"collector": self.name, "poll": step.poll, "reason": _MIXED}
+            logger.warning("poll_passed_over", extra=fields)
         self.counts.rows += step.rows.num_rows
 
     def _moves(self, step: Step) -> bool:

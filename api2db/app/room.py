@@ -67,7 +67,7 @@ class Room:
             self._spool.put(record)
         except SpoolFull as full:
             self._put_when_there_is_room(record, full)
-        if record.last:
+        if record.hold is None:  # the poll has ended
             with suppress(OSError):  # another poll writes it anew
                 self._keys.clear()
 

@@ -31,6 +31,7 @@ class OpenPoll:
         kept: What `Checkpoint.taken` becomes when the poll ends.
         restart: The API refused to go on, or looped: begin again at the first page, and
             leave out the rows that the poll's records hold.
+        mixed: Its records hold rows that a later run did not bring: of two states of the API.
     """
 
     id: str
@@ -42,6 +43,7 @@ class OpenPoll:
     left: Taken = field(default_factory=Taken)
     kept: Taken = field(default_factory=Taken)
     restart: bool = False
+    mixed: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return a value for JSON."""
@@ -55,6 +57,7 @@ class OpenPoll:
             "kept": self.kept.to_json(),
             "first_seq": self.first_seq,
             "restart": self.restart,
+            "mixed": self.mixed,
         }
 
     @classmethod

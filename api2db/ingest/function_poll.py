@@ -64,7 +64,11 @@ class FunctionPoll(Poll):
         if part.mark is not None:
             self._before = replace(self._before, mark=part.mark.value)
         if not part.last:
-            self._open = replace(poll, page=poll.page + 1, high=high, restart=part.mark is None)
+            begins = part.mark is not None
+            mixed = self._is_mixed() if begins else poll.mixed
+            self._open = replace(
+                poll, page=poll.page + 1, high=high, restart=not begins, mixed=mixed
+            )
         return self._done(poll, rows, dead, high, last=part.last)
 
     def _known(self, page: Page) -> set[int]:

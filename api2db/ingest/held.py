@@ -49,6 +49,11 @@ class HeldRows:
             every = every[-CAPACITY:]
         self._keys, self._counts = np.unique(every, return_counts=True)
 
+    @property
+    def left(self) -> bool:
+        """Whether rows were held that have not been taken."""
+        return bool(self._counts.any())
+
     def take(self, rows: pa.RecordBatch) -> list[bool]:
         """
         Remove the rows of *rows* (n x k) from the multiset, as far as they are in it.

@@ -59,6 +59,8 @@ class Step:
         first_seq: Lowest sequence number that the poll's records can have.
         dead: Rows that do not fit the form.
         last: Whether the poll ends with this step.
+        mixed: Whether the records of the poll, which ends, hold rows that its last run did not
+            bring: they are of two states of the API.
     """
 
     poll: str
@@ -68,6 +70,7 @@ class Step:
     first_seq: int
     dead: tuple[DeadRow, ...] = ()
     last: bool = False
+    mixed: bool = False
 
 
 class Poll:
@@ -230,7 +233,13 @@ class Poll:
             after = replace(self._before, since=high, taken=self._open.kept, form=memory, poll=None)
         else:
             after = self._before.with_poll(self._open, memory)
-        return Step(page.id, page.page, rows, after.to_bytes(), page.first_seq, dead, last)
+        state = after.to_bytes()
+        mixed = last and self._is_mixed()
+        return Step(page.id, page.page, rows, state, page.first_seq, dead, last, mixed)
+
+    def _is_mixed(self) -> bool:
+        """Return whether what the poll has brought so far is not what one run would bring."""
+        return self._open.mixed or (self._held_rows is not None and self._held_rows.left)
 
     def _new(
         self, page: Page, known: set[int]

@@ -86,6 +86,42 @@ def test_the_table_is_the_last_whole_poll(world: World, monkeypatch: pytest.Monk
     world.status(healthy=True)
 
 
+@pytest.mark.parametrize("gone", [False, True])
+def test_beside_a_stream_that_appends(tmp_path: Path, gone: bool) -> None:
+    """A poll that must begin again, and holds rows that are gone, replaces nothing."""
+    with ApiServer() as api:
+        world = World(tmp_path, api, "sqlite:///things.db")
+        text = world.config.read_text().replace("    since: { field: at, param: since }\n", "")
+        text = text.replace("db: {}", "db: { table: all }, now: { table: now, replace: true }")
+        url = 'url: "${DSN}"'
+        world.config.write_text(text.replace(url, f"{url} }}\n  now: {{ {url}", 1))
+        feed = world.things
+        feed.rows = [thing(1)]
+        world.run("run", "--once", code=0)
+        feed.rows = [thing(n) for n in range(10, 16)]
+        feed.bad = lambda page, good: Reply(status=500) if page == 2 else good
+        world.run("run", "--once", code=1)
+        refused: list[int] = []
+
+        def expired(page: int, good: Reply) -> Reply:
+            if page == 2 and not refused:
+                refused.append(page)
+                return Reply(status=410)
+            return good
+
+        feed.bad, feed.rows = expired, [*feed.rows[gone:], thing(20)]
+        told = world.run("run", "--once", code=int(gone)).stderr
+        whole = Counter([*range(10 + gone, 16), 20])
+        assert refused
+        assert world.landed("all") == Counter([1, *range(10, 16), 20])
+        assert world.landed("now") == (Counter([1]) if gone else whole)
+        assert ("poll_passed_over" in told) == gone
+        feed.heal()
+        world.run("run", "--once", code=0)
+        assert world.landed("now") == whole
+        world.status(healthy=True)
+
+
 class FileWorld(World):
     """A project whose stream is a local file."""
 

@@ -50,10 +50,10 @@ class Log:
             self.state = step.state
             yield step
 
-    def run(self, steps: int = 10**6) -> bool:
-        """Poll until the end or *steps* steps are stored; return whether it ended."""
+    def poll(self) -> FunctionPoll:
+        """Return the poll that goes on where the last one was cut off."""
         checkpoint = Checkpoint.from_bytes(self.state)
-        poll = FunctionPoll(
+        return FunctionPoll(
             self.source,
             Form(
                 rows=None,
@@ -68,7 +68,10 @@ class Log:
             held=lambda name, first: (r for n, r in self.records[first:] if n == name),
             anew=self.anew,
         )
-        taken = self.steps(poll)
+
+    def run(self, steps: int = 10**6) -> bool:
+        """Poll until the end or *steps* steps are stored; return whether it ended."""
+        taken = self.steps(self.poll())
         for _ in range(steps):
             step = next(taken, None)
             if step is None or step.last:
@@ -307,3 +310,28 @@ def test_rows_of_a_cut_off_part_are_left_out_up_to_the_checkpoint_only(
     log.call(lambda checkpoint: iter([{"n": 1}, Mark(1), {"n": 7}]))
     assert log.run()
     assert [row["n"] for row in log.rows] == [7, 1, 7]
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_rows_that_a_second_call_does_not_bring_are_told_at_the_end(
+    gone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those before a checkpoint of the poll, and after another start."""
+    monkeypatch.setattr(module, "GATHERED_ROWS", 1)
+    cut_off = True
+
+    def function(checkpoint: Any) -> Iterator[Any]:
+        if checkpoint is None:
+            yield [{"n": 1}] if cut_off or not gone else [{"n": 2}]
+            yield [{"n": 3}]
+            yield Mark("a")
+        yield [{"n": 4}]
+        yield [{"n": 5}]
+
+    log = Log(function)
+    assert not log.run(1)
+    cut_off = False
+    assert not log.run(4)  # behind the mark
+    ends = [step.mixed for step in log.steps(log.poll()) if step.last]
+    assert ends == [gone]
+    assert counted(log.rows) == counted([{"n": n} for n in ([1, 2] if gone else [1]) + [3, 4, 5]])

@@ -89,6 +89,7 @@ class Log:
     def __init__(self) -> None:
         self.records: list[tuple[str, pa.RecordBatch]] = []
         self.state = b""
+        self.mixed: list[bool] = []  # of each poll that has ended
 
     def rows(self) -> Counter[str]:
         return Counter(
@@ -133,7 +134,9 @@ def run(
         log.records.append((step.poll, step.rows))
         log.state = step.state
         if step.last:
+            log.mixed.append(step.mixed)
             return True
+        assert not step.mixed
     raise AssertionError("a poll ends with its last page or an error")
 
 
@@ -288,6 +291,23 @@ def test_a_poll_that_is_replaced_begins_anew() -> None:
     assert abandoned != last
     log.records = [record for record in log.records if record[0] == last]
     assert log.rows() == once(api.rows)
+
+
+@pytest.mark.parametrize("crash", [False, True])
+@pytest.mark.parametrize("gone", [0, 1, 3])
+def test_a_poll_that_begins_again_says_if_rows_are_gone(gone: int, crash: bool) -> None:
+    """What it holds and the API has no more, counted, is of another state than the rest."""
+    rows: list[dict[str, object]] = [{"id": 0}, *({"id": i // 2} for i in range(7))]
+    api, log = Api(rows=rows, size=3), Log()
+    run(api, log, steps=2)
+    api.rows, api.refuse, api.issued = [*rows[gone:], {"id": 9}], True, set()
+    if crash:  # in the second run: the third finds the rows of both
+        run(api, log, steps=1)
+        api.issued = set()
+    assert run(api, log)
+    assert log.rows() == once([*rows, {"id": 9}])
+    assert run(api, log)
+    assert log.mixed == [gone > 0, False]  # of the next one nothing is held
 
 
 def test_a_wrong_credential_does_not_restart_a_poll() -> None:
