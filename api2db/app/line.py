@@ -11,21 +11,16 @@ from api2db.app.schedule import Cron, Interval, Schedule
 from api2db.app.source import make_form, make_since, make_source, make_store, poll_class
 from api2db.files.dead_letter import DeadBodies, DeadLetters
 from api2db.files.layout import Layout
-from api2db.files.shard import Origin
 from api2db.ingest.heldkeys import HeldKeys
 from api2db.sink.base import Delivery
 from api2db.sink.registry import make_sink
 from api2db.spool.spool import Spool
-from api2db.stream.backlog import Backlog
-from api2db.stream.polls import PollBacklog
-from api2db.stream.replace import ReplaceWorker
-from api2db.stream.spill import Spill
+from api2db.stream.making import make_worker
 from api2db.stream.spillfolders import folders
-from api2db.stream.worker import Worker
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from api2db.app.settings import CollectorConfig, Config
@@ -34,6 +29,7 @@ if TYPE_CHECKING:
     from api2db.sink.base import Sink
     from api2db.store.composition import Composition
     from api2db.stream.watchdog import Watchdog
+    from api2db.stream.worker import Worker
 
 #: Where the dead letters of the form lie, beside those of the streams.
 FORM = "_rows"
@@ -91,46 +87,20 @@ def make_line(
         quota=collector.quota,
         beside=lambda: sum(worker.backlog.spilled.bytes for worker in workers.values()),
     )
-    dead_rows = DeadLetters(layout.dead_letter(name, FORM), hide)
-    dead = {FORM: dead_rows.count()}
-    sinks = {stream: make_target(config, collector, stream, spool.id) for stream in collector.to}
-    types = {stream: collector.to[stream].type or sink.name for stream, sink in sinks.items()}
-    spilled = folders(layout.spilled(name), types)
-    for stream, sink in sinks.items():
-        letters = DeadLetters(layout.dead_letter(name, stream), hide)
-        dead[stream] = letters.count()
-        spill = Spill(spilled[stream], Origin(spool.id, name, stream))
-        timestamps.seen(spill.newest_ns)  # one of dead rows is newer than the log
-        to = collector.to[stream]
-        make, backlog = (ReplaceWorker, PollBacklog) if to.replace else (Worker, Backlog)
-        workers[stream] = make(
-            f"{name}/{stream}",
-            backlog=backlog(spool, stream, spill, distinct=to.distinct),
-            sink=sink,
-            dead_letters=letters,
-            watchdog=watchdog,
-            attempts=None if to.replace else to.attempts,
-            timeout=to.timeout,
-            clock=clock,
-        )
-    store = None
-    if collector.shards is not None:
-        store = make_store(
-            collector,
-            collector.shards,
-            layout.intents(name),
-            spool=spool,
-            # Pages of a poll that has not ended count, too.
-            landed=lambda: (
-                not any(
-                    spool.depth(stream).batches or worker.backlog.spilled.batches
-                    for stream, worker in workers.items()
-                )
-            ),
-            unsent=partial(unsent, collector.shards.path),
-            clock=clock,
-            stop=stop,
-        )
+    places = (FORM, *collector.to)
+    letters = {place: DeadLetters(layout.dead_letter(name, place), hide) for place in places}
+    dead = {place: each.count() for place, each in letters.items()}
+    workers |= _workers(
+        config,
+        collector,
+        spool,
+        letters,
+        layout=layout,
+        timestamps=timestamps,
+        clock=clock,
+        watchdog=watchdog,
+    )
+    store = _store(collector, spool, workers, layout, clock=clock, stop=stop, unsent=unsent)
     source = store or make_source(collector, layout, clock=clock, stop=stop)
     replaced = [to.replace for to in collector.to.values()]
     poller = Poller(
@@ -141,7 +111,7 @@ def make_line(
         max_pages=collector.max_pages,
         spool=spool,
         held_keys=HeldKeys(layout.spool(name) / "held.keys"),
-        dead_rows=dead_rows,
+        dead_rows=letters[FORM],
         dead_bodies=DeadBodies(layout.responses(name), hide),
         schedule=make_schedule(collector, clock),
         clock=clock,
@@ -152,6 +122,73 @@ def make_line(
         make_poll=partial(poll_class(collector), anew=all(replaced) and collector.shards is None),
     )
     return Line(collector, spool, poller, workers, dead, store)
+
+
+def _workers(
+    config: Config,
+    collector: CollectorConfig,
+    spool: Spool,
+    letters: Mapping[str, DeadLetters],
+    *,
+    layout: Layout,
+    timestamps: Timestamps,
+    clock: Clock,
+    watchdog: Watchdog,
+) -> dict[str, Worker]:
+    """Return the worker of each stream."""
+    sinks = {stream: make_target(config, collector, stream, spool.id) for stream in collector.to}
+    types = {stream: collector.to[stream].type or sink.name for stream, sink in sinks.items()}
+    shards = folders(layout.spilled(collector.name), types)
+    return {
+        stream: make_worker(
+            collector.name,
+            stream,
+            spool=spool,
+            shards=shards[stream],
+            sink=sinks[stream],
+            dead_letters=letters[stream],
+            watchdog=watchdog,
+            timestamps=timestamps,
+            clock=clock,
+            replace=to.replace,
+            distinct=to.distinct,
+            attempts=to.attempts,
+            timeout=to.timeout,
+        )
+        for stream, to in collector.to.items()
+    }
+
+
+def _store(
+    collector: CollectorConfig,
+    spool: Spool,
+    workers: Mapping[str, Worker],
+    layout: Layout,
+    *,
+    clock: Clock,
+    stop: threading.Event,
+    unsent: Callable[[Path], float],
+) -> Composition | None:
+    """Return the source of a store, None for a collector."""
+    if collector.shards is None:
+        return None
+
+    def landed() -> bool:  # pages of a poll that has not ended count, too
+        return not any(
+            spool.depth(stream).batches or worker.backlog.spilled.batches
+            for stream, worker in workers.items()
+        )
+
+    return make_store(
+        collector,
+        collector.shards,
+        layout.intents(collector.name),
+        spool=spool,
+        landed=landed,
+        unsent=partial(unsent, collector.shards.path),
+        clock=clock,
+        stop=stop,
+    )
 
 
 def make_target(config: Config, collector: CollectorConfig, stream: str, spool: str) -> Sink:

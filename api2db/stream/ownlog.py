@@ -11,27 +11,23 @@ from api2db.core.ids import Timestamps, new_id
 from api2db.files.dead_letter import DeadLetters
 from api2db.files.layout import Layout
 from api2db.files.lock import Lock
-from api2db.files.shard import Origin
 from api2db.ingest.checkpoint import Checkpoint
 from api2db.ingest.form import Form
 from api2db.spool.spool import Record, Spool
-from api2db.stream.backlog import Backlog
+from api2db.stream.making import make_worker
 from api2db.stream.naming import name_of
-from api2db.stream.polls import PollBacklog
 from api2db.stream.progress import State
-from api2db.stream.replace import ReplaceWorker
 from api2db.stream.rows import rows_of
-from api2db.stream.spill import Spill
 from api2db.stream.spillfolders import alone
 from api2db.stream.target import sink_of
 from api2db.stream.watchdog import Watchdog
-from api2db.stream.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
     from api2db.stream.declaration import Declaration
+    from api2db.stream.worker import Worker
 
 #: Attempts before what waits is spilled.
 ATTEMPTS = 5
@@ -159,16 +155,17 @@ class OwnLog:
 
     def _made(self) -> Worker:
         declared, layout = self.declared, self._layout
-        spill = Spill(self.folder, Origin(self._spool.id, declared.name, self.name))
-        _timestamps.seen(spill.newest_ns)
-        worker, backlog = (ReplaceWorker, PollBacklog) if declared.replace else (Worker, Backlog)
-        made: Worker = worker(
-            f"{declared.name}/{self.name}",
-            backlog=backlog(self._spool, self.name, spill, distinct=declared.drop_duplicates),
+        return make_worker(
+            declared.name,
+            self.name,
+            spool=self._spool,
+            shards=self.folder,
             sink=sink_of(declared, self._spool.id, layout),
             dead_letters=DeadLetters(layout.dead_letter(declared.name, self.name)),
             watchdog=self._watchdog,
-            attempts=None if declared.replace else ATTEMPTS,
+            timestamps=_timestamps,
             clock=_clock,
+            replace=declared.replace,
+            distinct=declared.drop_duplicates,
+            attempts=ATTEMPTS,
         )
-        return made

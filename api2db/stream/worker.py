@@ -41,6 +41,8 @@ logger = logging.getLogger(__name__)
 IDLE_WAIT = 1.0
 #: Seconds without a batch after which the connection is given back.
 IDLE_CLOSE = 60.0
+#: Seconds that one transaction may take, where nobody says otherwise.
+TIMEOUT = 120.0
 
 
 class Worker:
@@ -65,7 +67,7 @@ class Worker:
         dead_letters: DeadLetters,
         watchdog: Watchdog,
         attempts: int | None = None,
-        timeout: float = 120.0,
+        timeout: float = TIMEOUT,
         backoff: Backoff | None = None,
         clock: Clock | None = None,
     ) -> None:
