@@ -7,7 +7,6 @@ asked where a login is refused, for PostgreSQL cannot tell a wrong key from a mi
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urljoin
 
@@ -96,7 +95,6 @@ def explained(exc: SinkMisconfigured, target: Bitio) -> SinkMisconfigured:
 def client(target: Bitio) -> Any:
     """Return the SDK's object, which speaks to the API of *target* instead of the hosted one."""
     made = sdk.bitdotio(target.api_key)
-    made._host, made._port = target.host, target.port
     made._api_client = _Client(target.api_key, sdk.API_VERSION, target.base_url)
     return made
 
@@ -108,7 +106,7 @@ class _Client(ApiClient):  # type: ignore[misc]
 
     def __init__(self, key: str, version: str, base: str) -> None:
         super().__init__(key, version)
-        self._base = re.sub(r"/*$", "/", base)
+        self._base = base.rstrip("/") + "/"
 
     def _url(self, path: str) -> str:
         return urljoin(self._base, f"{self._api_version}{path}")

@@ -261,9 +261,8 @@ def stopped(target: MysqlBackend, sink: MysqlSink, call: Callable[[], object]) -
     return raised
 
 
-@pytest.mark.parametrize("rows", [1, 60_000])
-def test_a_stopped_server_is_interrupted(target: MysqlBackend, rows: int) -> None:
-    """A call that waits on a stopped server ends soon after `interrupt`, also amid a load."""
+def stopped_amid_a_load(target: MysqlBackend, rows: int) -> None:
+    """Stop the server under a load that is interrupted then, and written again."""
     sink = open_sink(target)
     sink.write([batch([{"id": 0, "v": "x"}])])
     big = pa.record_batch({"id": pa.array(range(rows)), "v": pa.array(["x" * 100] * rows)})
@@ -273,6 +272,12 @@ def test_a_stopped_server_is_interrupted(target: MysqlBackend, rows: int) -> Non
     sink.open()
     assert sink.write([one]).rows == rows
     assert len(ids(target)) == rows + 1
+
+
+@pytest.mark.parametrize("rows", [1, 60_000])
+def test_a_stopped_server_is_interrupted(target: MysqlBackend, rows: int) -> None:
+    """A call that waits on a stopped server ends soon after `interrupt`, also amid a load."""
+    stopped_amid_a_load(target, rows)
 
 
 def test_open_on_a_stopped_server_is_interrupted(target: MysqlBackend) -> None:

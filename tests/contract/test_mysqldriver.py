@@ -8,11 +8,10 @@ import time
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 import pymysql
 import pytest
 
-from api2db.core.errors import ConfigError, SinkError, SinkUnavailable, SinkUnknown
+from api2db.core.errors import ConfigError, SinkError, SinkUnavailable
 from api2db.sink.base import Delivery
 from api2db.sink.mysqldriver import DRIVERS, connector
 from api2db.sink.mysqlerrors import translate
@@ -20,8 +19,8 @@ from api2db.sink.registry import make_sink
 from api2db.sink.target import Database
 from tests.contract.backends import MysqlBackend
 from tests.contract.conftest import drivers
-from tests.contract.test_mysql import stopped
-from tests.contract.test_sink import batch, ids
+from tests.contract.test_mysql import stopped_amid_a_load
+from tests.contract.test_sink import batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,14 +36,9 @@ def target(request: pytest.FixtureRequest) -> Iterator[MysqlBackend]:
     backend.close()
 
 
-def sink_of(target: MysqlBackend, **how: Any) -> Any:
-    """Return an open sink, as what it is."""
-    return target.sink(**how)
-
-
 def test_the_driver_is_the_one_that_was_asked_for(target: MysqlBackend) -> None:
     """A URL with a driver connects by that driver, and takes no file from the server."""
-    sink = sink_of(target)
+    sink: Any = target.sink()
     assert type(sink._db._db).__module__.partition(".")[0] in ("MySQLdb", "mariadb")
     assert not sink._db.infile
     with pytest.raises(pymysql.MySQLError):
@@ -55,7 +49,7 @@ def test_the_driver_is_the_one_that_was_asked_for(target: MysqlBackend) -> None:
 def test_text_of_any_characters(target: MysqlBackend, upsert: tuple[str, ...]) -> None:
     """Quotes, backslashes, placeholders and NUL come back as they were."""
     texts = ["%s", "?", "%", "a\0b", "'", '"', "\\", "\\0", "\n", "ünï😀", ":x", "--", "/* */"]
-    sink = sink_of(target, upsert=upsert)
+    sink = target.sink(upsert=upsert)
     sink.write([batch([{"k": text, "v": text} for text in texts])])
     assert sorted(row["k"] for row in target.rows()) == sorted(texts)
     assert all(row["k"] == row["v"] for row in target.rows())
@@ -64,15 +58,7 @@ def test_text_of_any_characters(target: MysqlBackend, upsert: tuple[str, ...]) -
 @pytest.mark.parametrize("rows", [1, 60_000])
 def test_a_stopped_server_is_interrupted(target: MysqlBackend, rows: int) -> None:
     """A call that waits on a stopped server ends soon after `interrupt`."""
-    sink = sink_of(target)
-    sink.write([batch([{"id": 0, "v": "x"}])])
-    big = pa.record_batch({"id": pa.array(range(rows)), "v": pa.array(["x" * 100] * rows)})
-    one = batch(big)
-    raised = stopped(target, sink, lambda: sink.write([one]))
-    assert isinstance(raised[0], (SinkUnavailable, SinkUnknown))
-    sink.open()
-    assert sink.write([one]).rows == rows
-    assert len(ids(target)) == rows + 1
+    stopped_amid_a_load(target, rows)
 
 
 def test_a_login_that_nobody_answers_ends_by_itself(target: MysqlBackend) -> None:
