@@ -156,5 +156,5 @@ def test_the_client_is_missing(project: Path) -> None:
     (shadow / "__init__.py").write_text("raise ModuleNotFoundError(name='siridb')")
     write_auth(project, password="s3cret")
     code, output = api2db(project, "check", "--connect", path=str(shadow.parent))
-    assert code == 1
+    assert code == 2
     assert "pip install 'api2db[siridb]>=2'" in output
