@@ -11,7 +11,7 @@ from api2db.app.settings import CollectorConfig, Config, Destination, FolderConf
 from api2db.core.errors import ConfigError
 from api2db.files.layout import is_name
 from api2db.ingest.function_module import place, summary
-from api2db.sink.target import Bigquery, Folder, Method
+from api2db.sink.target import Method
 from api2db.stream.naming import names
 
 if TYPE_CHECKING:
@@ -173,11 +173,9 @@ def _target(folder: Path, out: Declaration) -> Target:
         return Method(out.method, out.stream_type)
     if out.target is None:
         raise ConfigError(f"a stream of type {out.stream_type!r} leads nowhere")
-    if isinstance(out.target, Folder):
-        return replace(out.target, path=folder / out.target.path)
-    if isinstance(out.target, Bigquery) and out.target.auth is not None:
-        return replace(out.target, auth=folder / out.target.auth)
-    return out.target
+    given = {key: getattr(out.target, key, None) for key in ("path", "auth", "ca")}
+    files = {key: folder / path for key, path in given.items() if path is not None}
+    return replace(out.target, **files)
 
 
 # -- stores ----------------------------------------------------------------------------

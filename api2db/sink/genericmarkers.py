@@ -12,7 +12,7 @@ MARKERS = sa.Table(
     sa.MetaData(),
     sa.Column("batch_id", sa.String(128), primary_key=True),
     sa.Column("spool", sa.String(32), nullable=False),
-    sa.Column("collector", sa.String(63), nullable=False),
+    sa.Column("collector", sa.String(128), nullable=False),
     sa.Column("stream", sa.String(63), nullable=False),
     sa.Column("n_rows", sa.BigInteger, nullable=False),
     sa.Column("loaded_at", sa.DateTime(timezone=True), server_default=sa.func.current_timestamp()),

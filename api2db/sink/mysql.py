@@ -43,7 +43,7 @@ _CREATE_LEDGER = f"""
 create table if not exists {LEDGER} (
   batch_id varchar(128) character set ascii collate ascii_bin primary key,
   spool varchar(32) character set ascii collate ascii_bin not null,
-  collector varchar(63) character set ascii collate ascii_bin not null,
+  collector varchar(128) character set ascii collate ascii_bin not null,
   stream varchar(63) character set ascii collate ascii_bin not null,
   n_rows bigint not null,
   loaded_at datetime(6) not null default current_timestamp(6)

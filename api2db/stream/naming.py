@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from api2db.sink.target import Bigquery, Database, Folder, Omnisci
+from api2db.sink.target import Bigquery, Bitio, Database, Folder, Ikv, Omnisci, Siridb
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 _UNFIT = re.compile(r"[^A-Za-z0-9_-]+")
 #: Longest parts of a name.
-_TYPE, _PLACE = 24, 32
+_TYPE, _SHOWN, _DIGEST = 24, 25, 6
 
 
 def names(streams: Iterable[Declaration]) -> dict[str, Declaration]:
@@ -38,19 +39,38 @@ def names(streams: Iterable[Declaration]) -> dict[str, Declaration]:
 
 
 def name_of(stream: Declaration) -> str:
-    """Return the name of a stream: its type, and what it leads to; ``sql.mysql.shop``."""
-    place = _UNFIT.sub("-", _place(stream))[-_PLACE:].strip("-")
+    """
+    Return the name of a stream: its type, what it leads to, and a digest of where exactly.
+
+    Such as ``sql.mysql.shop-1c9f04``, for two hosts may have a database of one name. Users,
+    passwords and options are no part of it: they may change.
+    """
+    shown, *exactly = _place(stream)
+    place = _UNFIT.sub("-", shown)[-_SHOWN:].strip("-")
+    if exactly:
+        digest = sha256("\0".join(exactly).encode()).hexdigest()[:_DIGEST]
+        place = f"{place}-{digest}".strip("-")
     return f"{stream.stream_type[:_TYPE]}.{place}".rstrip(".")
 
 
-def _place(stream: Declaration) -> str:
-    target = stream.target
+def _place(stream: Declaration) -> tuple[str, ...]:
+    """Return what is shown of where a stream leads; and what tells it from all other places."""
+    target, table = stream.target, stream.table
     if isinstance(target, Database):
-        return Path(unquote(urlsplit(target.url).path)).name
+        parts = urlsplit(target.url)
+        host = parts.netloc.rpartition("@")[2]
+        return Path(unquote(parts.path)).name, host, parts.path, parts.query
     if isinstance(target, Folder):
-        return "-".join((target.path / stream.table).parts[-2:])
+        whole = target.path / table
+        return "-".join(whole.parts[-2:]), str(whole)
     if isinstance(target, Bigquery):
-        return f"{target.dataset}-{stream.table}"
+        return f"{target.dataset}-{table}", target.project
     if isinstance(target, Omnisci):
-        return f"{target.db}-{stream.table}"
-    return stream.table
+        return f"{target.db}-{table}", target.host, str(target.port)
+    if isinstance(target, Bitio):
+        return target.database, target.host, str(target.port)
+    if isinstance(target, Siridb):
+        return target.database, *map(str, target.hosts[0])
+    if isinstance(target, Ikv):
+        return target.store_name, target.account_id, target.endpoint
+    return (table,)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
 from api2db.app.project import load
 from api2db.core.errors import ConfigError
-from api2db.sink.target import Bigquery, Database, Folder, Method
+from api2db.sink.target import Bigquery, Bitio, Database, Folder, Ikv, Method
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 _numbers = itertools.count()
@@ -44,13 +46,19 @@ def declare(
     folder: Path, streams: str, stores: str = "[]", *, name: str = "quakes", seconds: str = "30"
 ) -> str:
     """Write a collector's file; return its name. No two have one name: modules are kept."""
-    file = f"declared_{next(_numbers)}.py"
+    file = f"declared_{next(_numbers):03}.py"
     (folder / "collectors").mkdir(exist_ok=True)
     (folder / "collectors" / file).write_text(
         f"{HEAD}STREAMS = {streams}\nSTORES = {stores}\n"
         f"info = Collector({name!r}, {seconds}, import_target, form, streams, stores)\n"
     )
     return file
+
+
+def shown(names: Iterable[str]) -> list[str]:
+    """Return the names of streams without the digest of where they lead."""
+    found = [re.fullmatch(r"(.+)-[0-9a-f]{6}", name) for name in names]
+    return [name[1] for name in found if name is not None]
 
 
 def test_a_collector_becomes_settings(tmp_path: Path) -> None:
@@ -65,21 +73,35 @@ def test_a_collector_becomes_settings(tmp_path: Path) -> None:
     config = load(tmp_path / "config.yaml", {})
     quakes = config.collectors["quakes"]
     assert (quakes.every, quakes.place) == (2.5, f"collectors/{file}:22")
-    assert list(quakes.to) == ["local.parquet.quakes-parquet", "sql.mysql.shop"]
+    assert shown(quakes.to) == ["local.parquet.quakes-parquet", "sql.mysql.shop"]
     local, mysql = (config.streams[to.stream] for to in quakes.to.values())
     assert isinstance(local, Folder) and local.path == tmp_path / "STORE/quakes"
     assert isinstance(mysql, Database) and "p%40ss%3Aw%2Frd" in mysql.url
     assert "p@ss:w/rd" in config.secrets
-    assert quakes.to["local.parquet.quakes-parquet"].distinct is True
-    shop = quakes.to["sql.mysql.shop"]
+    shards, shop = quakes.to.values()
+    assert shards.distinct is True
     assert (shop.table, shop.attempts, shop.distinct) == ("quakes", 5, False)
     (store,) = config.stores.values()
-    assert store.name == "quakes.sql.mariadb.lake"
+    assert shown([store.name]) == ["quakes.sql.mariadb.lake"]
     assert store.shards is not None and store.every == 600
     assert store.shards.path == tmp_path / "STORE/quakes/parquet"
     assert (store.shards.drop_duplicates, store.shards.ignored) == (True, ("at",))
     assert store.shards.keep_shards == tmp_path / "done"
     assert store.shards.keep_composed == tmp_path / "whole"
+
+
+def test_files_of_a_declared_stream_begin_at_the_project(tmp_path: Path) -> None:
+    """Wherever the daemon is started: the folder, and the certificates."""
+    declare(
+        tmp_path,
+        '[Stream2Local("q", "here/q.json", "update", "json"),'
+        ' Stream2Bitio("q", "me/b", api_key="v2_k", ca_path="ca.pem"),'
+        ' Stream2Ikv("q", "id", None, "a", "p", "s", ca_path="ca.pem")]',
+    )
+    local, bitio, ikv = load(tmp_path / "config.yaml", {}).streams.values()
+    assert isinstance(local, Folder) and local.path == tmp_path / "here"
+    for target in (bitio, ikv):
+        assert isinstance(target, Bitio | Ikv) and target.ca == tmp_path / "ca.pem"
 
 
 def test_a_stream_is_named_by_where_it_leads(tmp_path: Path) -> None:
@@ -91,7 +113,8 @@ def test_a_stream_is_named_by_where_it_leads(tmp_path: Path) -> None:
         both = '[Stream2Sql("q", db, "postgresql", **LOGIN) for db in ("a", "b")]'
         declare(folder, f"{both}[::{order}]")
         names.append(list(load(folder / "config.yaml", {}).collectors["quakes"].to))
-    assert names[0] == ["sql.postgresql.a", "sql.postgresql.b"] == names[1][::-1]
+    assert shown(names[0]) == ["sql.postgresql.a", "sql.postgresql.b"]
+    assert names[0] == names[1][::-1]
 
 
 def test_seconds_0_disables(tmp_path: Path) -> None:
@@ -182,7 +205,7 @@ def test_a_project_of_2021(tmp_path: Path) -> None:
     path.write_text(f"from helpers_of_2021 import *\n{path.read_text()}")
     (tmp_path / "apis/__init__.py").write_text(f"from .{path.stem} import info\napis = [info]\n")
     (to,) = load(tmp_path / "config.yaml", {}).collectors["quakes"].to
-    assert to == "local.parquet.helped-parquet"
+    assert shown([to]) == ["local.parquet.helped-parquet"]
 
 
 def test_two_stores_of_one_folder_are_one(tmp_path: Path) -> None:
@@ -190,7 +213,7 @@ def test_two_stores_of_one_folder_are_one(tmp_path: Path) -> None:
     store = 'Store2Sql("quakes", {}, "{}", "mysql", **LOGIN)'
     declare(tmp_path, '[Stream2Local("q")]', f"[{store.format(60, 'a')}, {store.format(60, 'b')}]")
     (only,) = load(tmp_path / "config.yaml", {}).stores.values()
-    assert list(only.to) == ["sql.mysql.a", "sql.mysql.b"]
+    assert shown(only.to) == ["sql.mysql.a", "sql.mysql.b"]
     other = tmp_path / "other"
     other.mkdir()
     declare(other, '[Stream2Local("q")]', f"[{store.format(60, 'a')}, {store.format(9, 'b')}]")
