@@ -468,6 +468,14 @@ def test_equal_keys_of_two_types(keyed: Backend) -> None:
     assert [row["v"] for row in keyed.rows()] == ["b"]
 
 
+def test_the_longest_names(database: Backend) -> None:
+    """A marker has room for the name of a declared store, which has those of two."""
+    sink, one = database.sink(collector="c" * 128, stream="s" * 63), batch([{"id": 1}])
+    sink.write([one])
+    assert sink.write([one]).repeated == {one.id}
+    assert ids(database) == [1]
+
+
 # -- the target changes --------------------------------------------------------------------
 
 
