@@ -2,10 +2,10 @@
 Rows into SiriDB: each column a series, each value a point, once.
 
 The server has no transactions, stores a point that comes twice twice, and removes none. So a load
-goes in four steps, each a request: the ledger says which batches come, and which equal points were
-there before; the points are inserted; the server is made to write them down; they are counted.
-Only then has the load landed. A batch that the ledger knows is read back first, and what is missing
-is inserted: that is exact as long as nobody else writes into its series.
+goes in three steps: the ledger says which batches come, and which equal points were there before;
+the points are inserted, and the server is made to write them down; they are counted. Only then
+has the load landed. A batch that the ledger knows is read back first, and what is missing is
+inserted: that is exact as long as nobody else writes into its series.
 """
 
 from __future__ import annotations
@@ -121,10 +121,9 @@ class SiridbSink(Sink):
         fresh = [batch for batch in batches if batch.id not in known]
         self._ledger.add(fresh, base, set(forget) - known)
         crash_point("sink.after_marker")
-        self._client.insert(todo)
-        crash_point("sink.mid_load")
         if todo or known:  # what an earlier life inserted may not be written down either
-            self._ledger.seal()
+            self._ledger.insert(todo)
+        crash_point("sink.mid_load")
         crash_point("sink.before_commit")
         self._verify(todo, present)
         crash_point("sink.after_commit")
@@ -138,16 +137,14 @@ class SiridbSink(Sink):
         """
         Return what the series of *load* hold in its range of ticks, where that matters.
 
-        A series that ends before it holds nothing there; it is left out, unless equal points
-        may come within the load.
+        A series that holds nothing there is left out, unless equal points may come within the load.
         """
         low, high = _range(load)
-        reached = [name for name, series in present.items() if series.end >= low]
-        within = again or _overlap(load)
-        names = {name: None for points in load for name in points.series}
-        have: dict[str, Have] = {name: Have() for name in (names if within else reached)}
-        for name, points in self._client.points(reached, low, high):
-            have[name].update(map(key_of, points))
+        have: dict[str, Have] = {}
+        if again or _overlap(load):
+            have = {name: Have() for points in load for name in points.series}
+        for name, points in self._client.points(present, low, high):
+            have.setdefault(name, Have()).update(map(key_of, points))
         return have
 
     def _todo(

@@ -12,23 +12,23 @@ from siridb.connector.lib.connection import SiriDBAsyncConnection
 from api2db.core.errors import SinkMisconfigured, SinkUnavailable
 from api2db.sink.siridberrors import translate
 from api2db.sink.siridbname import quote
+from api2db.sink.siridbpackage import packages
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 
+    from api2db.sink.siridbpackage import Point
     from api2db.sink.target import Siridb
 
 T = TypeVar("T")
 
-#: A point: its time in the database's unit, and its value.
-Point = tuple[int, Any]
-
 #: Seconds that logging in, and one request, may take.
 CONNECT_TIMEOUT = 10
 REQUEST_TIMEOUT = 100
-#: Most points that are inserted, and read, at once; the server recommends packages below 1 MB.
-INSERT_POINTS = 40_000
+#: Most points that are read at once.
 SELECT_POINTS = 500_000
+#: Texts behind a range that are read without a look at how many lie before it.
+SELECT_TEXTS = 20_000
 #: Most series that one query names.
 QUERY_SERIES = 1_000
 #: What `show time_precision` says -> nanoseconds.
@@ -41,12 +41,13 @@ class Series(NamedTuple):
 
     Attributes:
         type: ``integer``, ``float`` or ``string``.
-        end: Its last tick.
+        start: Its first tick. What the server says of its last one is wrong at times: starting,
+            it overlooks a chunk that begins before the others and ends behind them.
         length: How many points it has.
     """
 
     type: str
-    end: int
+    start: int
     length: int
 
 
@@ -64,7 +65,8 @@ class Client:
 
     def __init__(self, target: Siridb) -> None:
         self._target = target
-        self._where = ", ".join(f"{host}:{port}" for host, port in target.hosts)
+        hosts = ", ".join(f"{host}:{port}" for host, port in target.hosts)
+        self._where = f"{hosts}/{target.database}"
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Any] | None = None
@@ -111,16 +113,22 @@ class Client:
         """Return the answer to *query*."""
         return self._run(self._connected().query(query, timeout=REQUEST_TIMEOUT))
 
-    def insert(self, points: Mapping[str, Sequence[Point]]) -> None:
-        """Insert *points*, in their order, some thousands at a time."""
-        for package in _packages(points):
+    def insert(self, points: Mapping[str, Sequence[Point]], seal: str, tick: int) -> None:
+        """
+        Insert *points*, if any, and last in each package one of no meaning into *seal* at *tick*.
+
+        The server writes down what it did to the buffer of one series with that of the next, but
+        a shard at once: killed between, it has lost points, or has those of the buffer twice.
+        """
+        for package in packages(points):
+            package[seal] = [(tick, 0)]
             self._run(self._connected().insert(package, timeout=REQUEST_TIMEOUT))
 
     def listed(self, names: Iterable[str]) -> dict[str, Series]:
         """Return those of *names* that are there."""
         found: dict[str, Series] = {}
         for some in _slices(list(names), QUERY_SERIES):
-            query = f"list series name, type, end, length {_quoted(some)} limit {len(some)}"
+            query = f"list series name, type, start, length {_quoted(some)} limit {len(some)}"
             found |= {name: Series(*rest) for name, *rest in self.query(query)["series"]}
         return found
 
@@ -129,37 +137,67 @@ class Client:
         found: int = self.query("show active_tasks")["data"][0]["value"]
         return found > 1
 
-    def counts(self, names: Iterable[str], low: int, high: int) -> dict[str, int]:
-        """Return how many points from *low* to *high* each of *names* has."""
-        found: dict[str, int] = {}
-        for some in _slices(list(names), QUERY_SERIES):
-            query = f"select count() from {_quoted(some)} between {low} and {high + 1}"
-            for name, points in self.query(query).items():
-                found[name] = sum(count for _, count in points)
+    def all(self, name: str) -> Sequence[Any]:
+        """Return all points of a series that is there."""
+        found: Sequence[Any] = self.query(f"select * from {quote(name)}")[name]
         return found
 
-    def points(self, names: Sequence[str], low: int, high: int) -> Iterator[tuple[str, Any]]:
-        """Yield names of series with some of their points from *low* to *high*."""
-        counts = self.counts(names, low, high)
-        names = [name for name in names if counts.get(name)]
+    def points(
+        self, present: Mapping[str, Series], low: int, high: int
+    ) -> Iterator[tuple[str, Iterable[Sequence[Any]]]]:
+        """Yield names of *present* with some of their points from *low* to *high*."""
+        begun = {name: series for name, series in present.items() if series.start <= high}
+        texts = {name: series for name, series in begun.items() if series.type == "string"}
+        yield from self._numbers([name for name in begun if name not in texts], low, high)
+        yield from self._texts(texts, low, high)
+
+    def _counts(self, names: Iterable[str], where: str) -> dict[str, int]:
+        """Return how many points *where* each of *names* has, if any."""
+        found: dict[str, int] = {}
+        for some in _slices(list(names), QUERY_SERIES):
+            counts = self.query(f"select count() from {_quoted(some)} {where}")
+            found |= {name: sum(n for _, n in points) for name, points in counts.items() if points}
+        return found
+
+    def _numbers(self, names: Sequence[str], low: int, high: int) -> Iterator[tuple[str, Any]]:
+        where = f"between {low} and {high + 1}"
+        counts = self._counts(names, where)
+        names = list(counts)
         if not names:
             return
-        if sum(counts[name] for name in names) <= SELECT_POINTS and len(names) <= QUERY_SERIES:
-            query = f"select * from {_quoted(names)} between {low} and {high + 1}"
-            yield from self.query(query).items()
+        if sum(counts.values()) <= SELECT_POINTS and len(names) <= QUERY_SERIES:
+            yield from self.query(f"select * from {_quoted(names)} {where}").items()
         elif len(names) > 1:
             half = len(names) // 2
-            yield from self.points(names[:half], low, high)
-            yield from self.points(names[half:], low, high)
+            yield from self._numbers(names[:half], low, high)
+            yield from self._numbers(names[half:], low, high)
         elif low < high:
             middle = (low + high) // 2
-            yield from self.points(names, low, middle)
-            yield from self.points(names, middle + 1, high)
+            yield from self._numbers(names, low, middle)
+            yield from self._numbers(names, middle + 1, high)
         else:
-            raise SinkMisconfigured(
-                f"the series {names[0]!r} has {counts[names[0]]} points at one instant",
-                hint="give 'time' a column that tells them apart, or 'tags'",
-            )
+            raise _too_many(names[0], counts[names[0]], "at one instant")
+
+    def _texts(
+        self, present: Mapping[str, Series], low: int, high: int
+    ) -> Iterator[tuple[str, Any]]:
+        """
+        Do the same with ranges that are open at one end.
+
+        A range within a chunk of texts that holds none of them makes the server crash (2.0.52).
+        """
+        for name, count in self._counts(present, f"after {low}").items():
+            sides = {f"after {low}": count}
+            if count > SELECT_TEXTS:
+                before = f"before {high + 1}"
+                sides[before] = self._counts([name], before).get(name, 0)
+                if sum(sides.values()) == present[name].length:
+                    continue  # none lies on both sides
+            where = min(sides, key=sides.__getitem__)
+            if sides[where] > SELECT_POINTS:
+                raise _too_many(name, sides[where], where)
+            found = self.query(f"select * from {quote(name)} {where}")
+            yield name, [point for point in found[name] if low <= point[0] <= high]
 
     def interrupt(self) -> None:
         """Make a call under way fail at once; never blocks, never raises."""
@@ -184,8 +222,9 @@ class Client:
         loop.close()
 
     def _connected(self) -> Any:
-        if self._connection is None:
-            raise SinkUnavailable(f"SiriDB {self._where}: not connected")
+        # The client would wait for an answer on a connection that was lost between two requests.
+        if self._connection is None or not self._connection.connected:
+            raise SinkUnavailable(f"SiriDB {self._where}: the connection is lost")
         return self._connection
 
     def _cancel(self) -> None:
@@ -227,16 +266,8 @@ def _slices(names: list[str], size: int) -> Iterator[list[str]]:
         yield names[start : start + size]
 
 
-def _packages(points: Mapping[str, Sequence[Point]]) -> Iterator[dict[str, Sequence[Point]]]:
-    package: dict[str, Sequence[Point]] = {}
-    size = 0
-    for name, some in points.items():
-        for start in range(0, len(some), INSERT_POINTS):
-            part = some[start : start + INSERT_POINTS]
-            if package and size + len(part) > INSERT_POINTS:
-                yield package
-                package, size = {}, 0
-            package[name] = part
-            size += len(part)
-    if package:
-        yield package
+def _too_many(name: str, count: int, where: str) -> SinkMisconfigured:
+    return SinkMisconfigured(
+        f"the series {name!r} has {count} points {where}",
+        hint="give 'time' a column that tells them apart, or 'tags'",
+    )

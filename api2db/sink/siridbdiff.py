@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from api2db.sink.siridbclient import Point
+    from api2db.sink.siridbpackage import Point
 
 #: Points, by tick and value, with how often each is there; see `key_of`.
 Have = Counter[tuple[int, Any]]

@@ -28,13 +28,15 @@ CLASSES: dict[type[BaseException], type[SinkError]] = {
     Exception: SinkUnknown,
 }
 _AWAY = "is it up, and is 'hostlist' in the AUTH file right? It is tried again by itself"
+_LOGIN = "in the stream's AUTH file; it is tried again by itself"
+_NO_DATABASE = f"make the database, or check dbname {_LOGIN}"
 _HINTS: dict[type[BaseException], str] = {
-    siri.AuthenticationError: "check username, password and dbname of the stream's AUTH file;"
-    " it is tried again by itself",
+    siri.AuthenticationError: f"check username and password {_LOGIN}",
     OSError: _AWAY,
-    TimeoutError: _AWAY,
     siri.UserAuthError: "grant the user select, insert, drop, list, count and show",
 }
+#: What an insert is answered that failed for the server's own sake: a full disk, a lost pool.
+_SERVERS_OWN = ("Critical error occurred", "Error occurred while sending")
 
 
 def translate(exc: BaseException, where: str, *, interrupted: bool = False) -> SinkError:
@@ -48,7 +50,14 @@ def translate(exc: BaseException, where: str, *, interrupted: bool = False) -> S
     if interrupted:
         text = f"SiriDB {where} did not answer in time; the connection was cut"
         return SinkUnavailable(text, hint=_AWAY)
-    kind = next((CLASSES[cls] for cls in type(exc).__mro__ if cls in CLASSES), SinkUnknown)
+    classes = type(exc).__mro__
+    kind = next((CLASSES[cls] for cls in classes if cls in CLASSES), SinkUnknown)
+    hint = next((_HINTS[cls] for cls in classes if cls in _HINTS), None)
     text = (str(exc).strip().splitlines() or [type(exc).__name__])[0]
-    hint = next((_HINTS[cls] for cls in type(exc).__mro__ if cls in _HINTS), None)
+    if isinstance(exc, TimeoutError):  # it tells the client's own number of the request
+        text = "no answer in time"
+    elif text.startswith("Unknown database"):
+        hint = _NO_DATABASE
+    elif isinstance(exc, siri.InsertError) and text.startswith(_SERVERS_OWN):
+        kind = SinkUnknown
     return kind(f"SiriDB {where}: {text}", hint=hint)

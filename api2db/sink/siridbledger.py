@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from api2db.core.batch import Batch
     from api2db.sink.base import Delivery
-    from api2db.sink.siridbclient import Client, Point
+    from api2db.sink.siridbclient import Client
+    from api2db.sink.siridbpackage import Point
 
 #: First part of the names of our own series.
 LEDGER = "_api2db_batches"
@@ -43,7 +44,7 @@ class Ledger:
 
     SiriDB removes no single points: what is forgotten is said in a later entry, and the series
     is dropped once nothing in it counts. The server keeps what it wrote last in its own memory,
-    and loses that if it is killed; `seal` makes it write that down, by a point of no meaning.
+    and loses that if it is killed; `insert` makes it write that down, by a point of no meaning.
 
     Attributes:
         intents: By batch, of those that could be sent again.
@@ -60,15 +61,13 @@ class Ledger:
 
     def read(self) -> None:
         """Read what earlier lives have written."""
-        self.intents, self._entries = {}, 0
-        listed = self._client.listed([self.name, self._seal])
-        if self.name in listed:
-            for _, points in self._client.points([self.name], 0, listed[self.name].end):
-                self._take(points)
-        self._tick = max((series.end for series in listed.values()), default=0)
+        self.intents, self._entries, self._tick = {}, 0, 0
+        if self._client.listed([self.name]):
+            self._take(self._client.all(self.name))
 
     def _take(self, points: Iterable[Sequence[Any]]) -> None:
-        for _, text in points:
+        for tick, text in points:
+            self._tick = tick
             self._entries += 1
             entry = json.loads(text)
             for id_ in entry.get("forget", ()):
@@ -91,15 +90,12 @@ class Ledger:
             return
         if batches:
             self._tick = max(self._tick, batches[-1].timestamp_ns // self._client.unit)
-        fresh = self._entries == 0
-        self._client.insert({self.name: [self._point(entry) for entry in entries]})
+        self.insert({self.name: [self._point(entry) for entry in entries]})
         self._entries += len(entries)
         for id_ in known:
             del self.intents[id_]
         for batch in batches:
             self.intents[batch.id] = Intent(base.get(batch.id, {}))
-        if fresh:
-            self.seal()
 
     def forget(self, ids: Collection[str]) -> None:
         """Forget *ids*."""
@@ -109,9 +105,9 @@ class Ledger:
         else:
             self.add([], {}, ids)
 
-    def seal(self) -> None:
-        """Make the server write down what it has taken before."""
-        self._client.insert({self._seal: [(self._tick, 0)]})
+    def insert(self, points: Mapping[str, Sequence[Point]]) -> None:
+        """Insert *points*, if any, and make the server write down what it has taken so far."""
+        self._client.insert(points, self._seal, self._tick)
 
     def _drop(self) -> None:
         self._client.query(f"drop series {quote(self.name)}, {quote(self._seal)}")

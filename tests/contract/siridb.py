@@ -65,18 +65,19 @@ class SiridbBackend(Backend):
         return {name: answer[name] for name, answer in zip(names, answers, strict=True)}
 
     def rows(self, table: str = "t") -> list[dict[str, Any]]:
-        """Return all rows: points of one instant with the same tags are one."""
+        """Return all rows: points of one instant with the same tags are one; columns by name."""
         rows: dict[tuple[int, tuple[str, ...]], dict[str, Any]] = defaultdict(dict)
-        columns: dict[str, None] = {}
+        columns: set[str] = set()
         for name, points in self.series(table.replace('""', '"')).items():
             parts = name.split("|")[1:]
             tags = tuple(part for part in parts if "=" in part)
             column = unquote(next(part for part in parts if "=" not in part))
-            columns[column] = None
+            columns.add(column)
             for tick, value in points:
                 assert column not in rows[tick, tags], "two values of a row"
                 rows[tick, tags][column] = value
-        return [{column: rows[key].get(column) for column in columns} for key in sorted(rows)]
+        names = sorted(columns)
+        return [{column: rows[key].get(column) for column in names} for key in sorted(rows)]
 
     def execute(self, statement: str) -> None:
         """Drop a table: all its series."""

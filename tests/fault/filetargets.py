@@ -14,7 +14,7 @@ from tests.fault.oracle import disorder, not_one_edition
 from tests.fault.outages import Holder, Outages
 from tests.fault.paged_api import Board
 from tests.fault.servertargets import TARGETS
-from tests.fault.siridbtarget import SiridbTarget
+from tests.fault.siridbtarget import KilledSiridbTarget, SiridbTarget
 from tests.fault.targets import COUNTS, IN_RENAME, Target
 
 if TYPE_CHECKING:
@@ -242,5 +242,6 @@ TARGETS |= {
         PickleTarget,
         CsvReplaceTarget,
         SiridbTarget,
+        KilledSiridbTarget,
     )
 }

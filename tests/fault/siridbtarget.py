@@ -1,9 +1,4 @@
-"""
-SiriDB as a target of a kill loop, stopped and started every few seconds.
-
-It is stopped politely: killed, it may double points by itself, which nobody can remove
-(docs/targets/siridb.md).
-"""
+"""SiriDB as a target of a kill loop, stopped, or killed, and started every few seconds."""
 
 from __future__ import annotations
 
@@ -11,7 +6,7 @@ import json
 from collections import defaultdict
 from contextlib import suppress
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import unquote
 
 from tests.fault.outages import Outages
@@ -31,13 +26,16 @@ class SiridbTarget(Target):
 
     name = "siridb"
     tables = ("events",)
+    stop: ClassVar[str] = "fast"
 
     def __init__(self, folder: Path, seed: int) -> None:
         super().__init__(folder, seed)
         self.server = siridb.SiriDbServer()
         self.server.start()
         self.server.create_database(DATABASE)
-        self.outages = Outages(self.server.stop, self.server.start, seed + len(self.name))
+        self.outages = Outages(
+            lambda: self.server.stop(self.stop), self.server.start, seed + len(self.name)
+        )
 
     @staticmethod
     def available() -> bool:
@@ -86,3 +84,14 @@ class SiridbTarget(Target):
     def close(self) -> None:
         super().close()
         self.server.destroy()
+
+
+class KilledSiridbTarget(SiridbTarget):
+    """
+    The same, killed as by a crash each time.
+
+    Killed while it moves a buffer into a shard, it doubles points by itself; that is rare.
+    """
+
+    name = "siridb_killed"
+    stop = "immediate"

@@ -72,3 +72,28 @@ def test_the_others(exc: BaseException, kind: type[SinkError]) -> None:
     assert type(error) is kind
     assert ("is 'hostlist' in the AUTH file right?" in str(error)) is isinstance(exc, OSError)
     assert type(translate(exc, "h:9000", interrupted=True)) is T
+
+
+@pytest.mark.parametrize("text", ["Critical error occurred on 'h'", "Error occurred while sending"])
+def test_an_insert_that_the_server_fails(text: str) -> None:
+    """It says nothing of the rows, and some of them may be there."""
+    from api2db.sink.siridberrors import translate
+
+    assert type(translate(siri.InsertError(text), "h:9000")) is U
+
+
+@pytest.mark.parametrize(
+    ("exc", "said"),
+    [
+        (ConnectionRefusedError(111, "Connect call failed"), "hostlist"),
+        (TimeoutError("Request timed out on PID 3 (AUTH)"), "no answer in time; is"),
+        (siri.AuthenticationError("Invalid credentials"), "check username and password"),
+        (siri.AuthenticationError("Unknown database"), "make the database"),
+        (siri.UserAuthError("Access denied"), "grant"),
+    ],
+)
+def test_what_a_person_can_do_is_told(exc: BaseException, said: str) -> None:
+    """The next step is part of the message."""
+    from api2db.sink.siridberrors import translate
+
+    assert said in str(translate(exc, "h:9000"))
