@@ -26,6 +26,7 @@ from api2db.core.batch import Batch, Limit
 from api2db.core.errors import Api2dbError
 from api2db.core.faults import crash_point
 from api2db.core.ids import new_id
+from api2db.core.values import float_or_exact
 from api2db.files.atomic import atomic_write, make_folder, sync_folder
 from api2db.files.letters import RETRIED, letters
 from api2db.files.shard import decode, encode
@@ -224,7 +225,7 @@ def _rows(letter: Letter, columns: list[Column]) -> tuple[pa.RecordBatch | None,
         for name, value in content.items():
             if known[name] == "json" and isinstance(value, str):  # it was JSON, and is a text here
                 with suppress(ValueError):
-                    content[name] = json.loads(value)
+                    content[name] = _from_json(value)
     if left:
         return None, next(iter(left.values()))
     built = Form(rows=None, columns=columns).parse(Chunk(contents)).build()
@@ -237,7 +238,11 @@ def _decoded(letter: Letter) -> tuple[list[Any], dict[int, str]]:
     left: dict[int, str] = {}
     for i, row in enumerate(letter.rows):
         try:
-            values.append(json.loads(row["content"]))
+            values.append(_from_json(row["content"]))
         except (ValueError, KeyError, TypeError) as exc:
             left[i] = f"the row is not JSON: {exc}"
     return values, left
+
+
+def _from_json(text: str) -> Any:
+    return json.loads(text, parse_float=float_or_exact)

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from api2db.core import types
 from api2db.core.casting import plain
 from api2db.core.errors import FileUnreadable
-from api2db.core.values import digits, instant_us
+from api2db.core.values import digits, exact_number, instant_us
 from api2db.files.codec_text import beyond_years, texts
 
 if TYPE_CHECKING:
@@ -146,7 +146,9 @@ def _integer(text: str) -> int | Decimal:
 
 def _number(text: str) -> float | Decimal:
     """Return a number as a float if that keeps its digits."""
-    exact, near = Decimal(text), float(text)
+    exact, near = exact_number(text), float(text)
+    if exact.is_infinite():
+        raise ValueError(f"{text[:40]} is out of range")
     return near if exact == Decimal(repr(near)) else exact
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
-from math import inf, isinf
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pyarrow as pa
+
+from api2db.core.values import float_or_exact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Writes a value as JSON bytes; decimals as numbers with all their digits.
 encode = msgspec.json.Encoder(decimal_format="number").encode
+_decode = msgspec.json.Decoder().decode
+_decode_far = msgspec.json.Decoder(float_hook=float_or_exact).decode
 
 _NESTED = {dict, list}
 #: JSON beyond the range of a float: what SQLite, too, writes for infinity.
@@ -103,7 +107,7 @@ class Chunk:
         try:
             raw = encode(row)
             nulls = raw.count(b"null")
-            if nulls and nulls > [*row.values()].count(None):
+            if (nulls and nulls > [*row.values()].count(None)) or b"Infinity" in raw:
                 return self._with_infinities(i, row, raw)
             return raw
         except UnicodeEncodeError:
@@ -114,7 +118,7 @@ class Chunk:
             return b"null"
 
     def _with_infinities(self, i: int, row: dict[str, Any], raw: bytes) -> bytes:
-        """Return *raw*, in which a null may be an infinite float."""
+        """Return *raw*, in which a null may be an infinite float, and the rest no JSON."""
         values = row.values()
         if not _NESTED.isdisjoint(map(type, values)) and any(
             type(value) in _NESTED and holds_infinity(value) for value in values
@@ -123,7 +127,7 @@ class Chunk:
         if inf not in values and -inf not in values:
             return raw
         self._infinite.add(i)
-        return encode({k: _FAR[v] if type(v) is float and isinf(v) else v for k, v in row.items()})
+        return encode({k: _FAR[v] if _is_infinite(v) else v for k, v in row.items()})
 
     def with_infinities(self, values: list[Any]) -> list[Any]:
         """Return *values*, decoded from `raws`, with the infinite floats of columns in them."""
@@ -161,12 +165,24 @@ class Chunk:
 
 
 def holds_infinity(value: object) -> bool:
-    """Return whether *value* is an infinite float, or holds one at any depth."""
+    """Return whether *value* is an infinite number, or holds one at any depth."""
     if type(value) is dict:
         return any(map(holds_infinity, value.values()))
     if type(value) is list:
         return any(map(holds_infinity, value))
-    return type(value) is float and isinf(value)
+    return _is_infinite(value)
+
+
+def _is_infinite(value: object) -> bool:
+    return type(value) in (float, Decimal) and value in _FAR
+
+
+def decoded(raw: str | bytes | msgspec.Raw) -> Any:
+    """Return what JSON stands for; a number beyond the range of a float is a Decimal."""
+    try:
+        return _decode(raw)
+    except msgspec.ValidationError:
+        return _decode_far(raw)
 
 
 def _value(path: Path, row: dict[str, Any]) -> Value:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 
 from api2db.core.errors import FormError
-from api2db.core.values import float_or_exact, json_kind
-from api2db.ingest.chunk import encode
+from api2db.core.values import json_kind
+from api2db.ingest.chunk import decoded, encode
 from api2db.ingest.form_mend import Mended, as_utf8, mend
 from api2db.ingest.form_shape import Shape, Uncompilable
 
@@ -24,8 +24,6 @@ Decode: TypeAlias = "Callable[[bytes], tuple[list[Any], object]]"
 
 _container = msgspec.json.Decoder(dict[str, msgspec.Raw] | list[msgspec.Raw])
 _any = msgspec.json.Decoder()
-#: A number beyond the range of a float is a Decimal there.
-_decode_far = msgspec.json.Decoder(float_hook=float_or_exact).decode
 
 
 @dataclass(slots=True)
@@ -171,7 +169,7 @@ class Envelope:
     def _search(self, text: bytes, body: bytes) -> Rows:
         """Find the rows by an expression that is more than a plain path."""
         assert self._rows is not None
-        value = _decoded(text)
+        value = decoded(text)
         try:
             rows = self._rows.search(value)
         except ValueError as exc:
@@ -187,20 +185,13 @@ class Envelope:
         roots = self._next.roots
         if value is None and roots is not None:
             found = whole if isinstance(whole, dict) else {}
-            value = {key: _decoded(found[key]) for key in roots if key in found}
+            value = {key: decoded(found[key]) for key in roots if key in found}
         elif value is None:
-            value = _decoded(text)
+            value = decoded(text)
         try:
             return self._next.search(value)
         except ValueError as exc:
             raise FormError(f"pages: {exc}", body=body, hint="check 'pages'") from exc
-
-
-def _decoded(raw: Raw) -> Any:
-    try:
-        return _any.decode(raw)
-    except msgspec.ValidationError:
-        return _decode_far(raw)
 
 
 def descend(raw: Raw, steps: Steps) -> Raw | None:
@@ -269,7 +260,7 @@ def decode_rows(rows: Rows) -> list[Any]:
 
 def _decode_odd(rows: Rows, i: int) -> Any:
     try:
-        return _decode_far(rows.raws[i])
+        return decoded(rows.raws[i])
     except RecursionError:
         rows.dead[i] = "the row is nested too deeply"
     except UnicodeDecodeError:

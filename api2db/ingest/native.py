@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 
 from api2db.core.errors import FormError
 from api2db.core.types import JSON
-from api2db.ingest.chunk import Chunk
+from api2db.ingest.chunk import Chunk, decoded
 from api2db.ingest.native_value import kind_of, native
 
 _HINT = "yield dicts, lists of dicts, DataFrames, Arrow tables or Checkpoint(value)"
@@ -140,10 +140,8 @@ def _column(name: str, array: Any) -> list[Any]:
     """Return an Arrow column (n values) as values of a `Chunk`."""
     type_ = array.type
     if type_ == JSON:
-        from msgspec.json import decode
-
         texts = array.cast(pa.string()).to_pylist()
-        return [None if text is None else decode(text) for text in texts]
+        return [None if text is None else decoded(text) for text in texts]
     if isinstance(type_, pa.ExtensionType):
         return _column(name, array.cast(type_.storage_type))
     if pa.types.is_timestamp(type_):

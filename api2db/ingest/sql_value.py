@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from api2db.core.errors import FormError
+from api2db.core.values import float_or_exact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -109,7 +110,7 @@ def from_sqlite(value: Any, type_: str) -> Any:
             case "date", str() if _DAY.fullmatch(value):
                 return date.fromisoformat(value)
             case "json", str():
-                return json.loads(value)
+                return json.loads(value, parse_float=float_or_exact)
             case _, int() | float() | str() if type_.startswith("decimal"):
                 return Decimal(str(value))
     return value

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal, InvalidOperation
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
 
-from api2db.core.values import digits
+from api2db.core.values import digits, exact_number
 from api2db.sink.load import where
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def _kept_json(text: str) -> bool:
     def real(digits: str) -> None:
         nonlocal kept
         value = float(digits)
-        kept &= abs(value) != float("inf") and Decimal(repr(value)) == Decimal(digits)
+        kept &= Decimal(repr(value)) == exact_number(digits) and abs(value) != inf
 
     try:
         json.loads(text, parse_int=integer, parse_float=real)

@@ -184,7 +184,13 @@ def test_extend_of_nothing(tmp_path: Path, fmt: str, empty: str) -> None:
 
 
 @pytest.mark.parametrize("fmt", codec.FORMATS)
-@pytest.mark.parametrize("content", [b"", b"nonsense\0", b'{"a": 1}', b'"', b"[1, 2]", b"PAR1PAR1"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"nonsense\0", b'{"a": 1}', b'"', b"[1, 2]", b"PAR1PAR1"),
+        b'[{"a": 1e' + b"9" * 25 + b"}]",
+    ],
+)
 def test_a_file_of_something_else(tmp_path: Path, fmt: str, content: bytes) -> None:
     """What cannot be read is one error, which names the file."""
     path = tmp_path / f"t.{fmt}"

@@ -238,6 +238,24 @@ def test_infinity_in_an_expression_for_json_is_a_dead_letter() -> None:
     assert "infinite" in built.dead[0].reason
 
 
+@pytest.mark.parametrize("columns", [None, [Column("x", "float"), Column("j", "json")]])
+def test_an_infinite_decimal_costs_its_row(columns: list[Column] | None) -> None:
+    """Beside JSON, or in it, it failed the poll."""
+    form, far = Form(rows=None, columns=columns), Decimal("Infinity")
+    rows = [{"x": 0.5, "j": {"a": "Infinity"}}, {"x": far, "j": [1]}, {"x": 1.5, "j": {"a": far}}]
+    built = form.parse(Chunk(rows)).build()
+    assert built.rows.column("x").to_pylist() == [0.5]
+    assert [letter.row for letter in built.dead] == [1, 2]
+
+
+def test_json_columns_of_arrow_hold_numbers_of_any_size() -> None:
+    """A store composes shards of such rows: they are no reason to fail for ever."""
+    texts = pa.array(['{"a":1e999}', "[1]", None])
+    table = pa.table({"j": pa.ExtensionArray.from_storage(JSON, texts)})
+    built = Form(rows=None, columns=None).parse(next(chunks(table))).build()
+    assert built.rows.column("j").storage.to_pylist() == ['{"a":1E+999}', "[1]", None]
+
+
 def test_half_a_character_is_a_dead_letter() -> None:
     """A lone surrogate costs its row, not the others."""
     result = Form(rows=None, columns=None).parse(Chunk([{"a": "x"}, {"a": "\ud800"}])).build()
