@@ -42,7 +42,7 @@ test: $(READY) servers  ## The tests; the last line says which targets were test
 
 soak: $(READY) servers  ## The long tests: KILLS=200 kills within FOR seconds, mutants, an outage
 	@$(PY) -m tests.fault.killloop --kills $(KILLS) $(if $(FOR),--seconds $(FOR))
-	@$(PY) -m tests.fault.killloop --targets mariadb,mysql,duckdb,csv,csvreplace,json,pickle \
+	@$(PY) -m tests.fault.killloop --targets mariadb,mysql,duckdb,csv,csvreplace,json,pickle,bitio \
 		--kills $(KILLS) $(if $(FOR),--seconds $(FOR))
 	@$(PY) -m tests.fault.killloop --targets postgresql,postgresql2,mariadb,mysql,duckdb,csv \
 		--kills 40 --outage-spills 30 --drain 150 $(if $(FOR),--seconds $(FOR))
@@ -51,7 +51,8 @@ soak: $(READY) servers  ## The long tests: KILLS=200 kills within FOR seconds, m
 		--drain 30 --without-order
 	@sh scripts/setup_drivers.sh
 	@if [ -e .cache/bigquery-venv/.ready ]; then \
-		$(PY) -m tests.fault.killloop --targets bigquery --kills 40 $(if $(FOR),--seconds $(FOR)); fi
+		$(PY) -m tests.fault.killloop --targets bigquery --kills 40 $(if $(FOR),--seconds $(FOR)) && \
+		$(PY) -m tests.fault.killloop --targets bigquerywrite --kills 10; fi
 	@if $(PY) -c 'from tests.fixtures.siridb import binaries as b; exit(not b())'; then \
 		$(PY) -m tests.fault.killloop --targets siridb --kills 40 $(if $(FOR),--seconds $(FOR)) && \
 		$(PY) -m tests.fault.killloop --targets siridb --kills 10 --without-markers; fi

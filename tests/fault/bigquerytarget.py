@@ -34,9 +34,11 @@ class HttpFrontend(Frontend):
 
 
 class BigqueryTarget(Target):
-    """By the Storage Write API."""
+    """By load jobs, straight into the table where rows are appended."""
 
     name = "bigquery"
+    daemon = (sys.executable, "-m", "tests.fault.loadjobs")
+    passes = (*IN_LOAD, "sink.after_intent")
 
     def __init__(self, folder: Path, seed: int) -> None:
         super().__init__(folder, seed)
@@ -104,12 +106,12 @@ class BigqueryTarget(Target):
         self.server.destroy()
 
 
-class BigqueryLoadTarget(BigqueryTarget):
-    """By load jobs, straight into the table where rows are appended."""
+class BigqueryWriteTarget(BigqueryTarget):
+    """By the Storage Write API."""
 
-    name = "bigqueryload"
-    passes = (*IN_LOAD, "sink.after_intent")
-    daemon = (sys.executable, "-m", "tests.fault.loadjobs")
+    name = "bigquerywrite"
+    daemon = ()
+    passes = IN_LOAD
 
 
-TARGETS |= {cls.name: cls for cls in (BigqueryTarget, BigqueryLoadTarget)}
+TARGETS |= {cls.name: cls for cls in (BigqueryTarget, BigqueryWriteTarget)}
