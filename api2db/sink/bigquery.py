@@ -10,6 +10,7 @@ another life of the program left is waited for before the first load.
 
 from __future__ import annotations
 
+import logging
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from api2db.sink.bigqueryledger import Ledger
     from api2db.sink.table import Target
     from api2db.sink.target import Bigquery
+
+logger = logging.getLogger(__name__)
 
 # The client takes a second to import, and is when the stream connects; a missing one is told now.
 if find_spec("google.cloud.bigquery") is None:
@@ -201,7 +204,9 @@ class BigquerySink(BigqueryTable):
                 try:
                     self._db.append(file.result(), self._seen, job)
                     return True
-                except BadRequest:
+                except BadRequest as exc:
+                    fields = {"table": self.delivery.table, "job": job, "reason": str(exc)}
+                    logger.warning("load_refused", extra=fields)
                     self._ledger.renew()
                     self._ledger.marked()  # takes the intent back
         self._insert(columns, targets)  # which says what is wrong
