@@ -49,7 +49,6 @@ class Daemon:
     def __init__(self, config: Config, *, clock: Clock | None = None) -> None:
         self.config = config
         self.clock = clock or SystemClock()
-        self.started_at = self.clock.now()
         self.hide = Redactor(config.secrets)
         self.layout = Layout(config.store)
         self.lines: dict[str, Line] = {}

@@ -105,7 +105,6 @@ class Poll:
         self._held_rows: HeldRows | None = None
         self._loops = Loops(max_pages)
         self._next_seq = next_seq
-        self.resumed = checkpoint.poll is not None
         self._open = checkpoint.poll or self._begin()
 
     def steps(self) -> Iterator[Step]:
