@@ -56,13 +56,14 @@ def deliver(
         OSError: The target and the disk refused: nothing is kept.
     """
     assert declared.target is not None
-    batches = batches_of(declared, data)
+    layout = Layout(Path.cwd() / "STORE")
+    batches = _batches(declared, data, layout)
     spool = new_id()
-    sink = sink_of(declared, spool, Layout(Path.cwd() / "STORE"))
+    sink = sink_of(declared, spool, layout)
     if not batches or _landed(sink, declared, batches, retries, clock, backoff):
         return True
     name = name_of(declared)
-    folder = alone(Layout(Path("STORE")).spilled(declared.name), declared.stream_type, name)
+    folder = alone(layout.spilled(declared.name), declared.stream_type, name)
     shards = Spill(folder, Origin(spool, declared.name, name))
     for batch in batches:
         shards.put(batch)
@@ -70,9 +71,9 @@ def deliver(
     return False
 
 
-def batches_of(declared: Declaration, data: Any) -> list[Batch]:
+def _batches(declared: Declaration, data: Any, layout: Layout) -> list[Batch]:
     """
-    Return the rows of a DataFrame as batches, without duplicates; none for no rows.
+    Return the rows of a DataFrame as one batch, without duplicates; none for no rows.
 
     But no rows that replace others are a batch, which empties the target.
     Rows that no column holds become dead letters. Raises as `deliver`.
@@ -81,7 +82,7 @@ def batches_of(declared: Declaration, data: Any) -> list[Batch]:
     built = form.parse(rows_of(data)).build()
     at = _timestamps.next()
     if built.dead:
-        letters = DeadLetters(Layout(Path("STORE")).dead_letter(declared.name, "_rows"))
+        letters = DeadLetters(layout.dead_letter(declared.name, "_rows"))
         letters.put(str(at), built.dead, stream=declared.stream_type)
     rows = distinct(built.rows, declared.drop_duplicates)
     if not (rows.num_rows or declared.replace):
