@@ -21,17 +21,19 @@ from api2db.sink.target import Database, Folder, Target
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: Keys of a stream of which exactly one says what it leads to.
-KINDS = ("url", "dialect", "local", "bigquery", "omnisci", "bitio", "siridb", "ikv")
-#: Those of them that are services: each has a model of its own, which makes the target.
+#: Keys of services: each has a model of its own, which makes the target.
 SERVICES = ("bigquery", "omnisci", "bitio", "siridb", "ikv")
+#: Keys of a stream of which exactly one says what it leads to.
+KINDS = ("url", "dialect", "local", *SERVICES)
 
 
 class StreamModel(Model):
     """A target."""
 
     url: TargetUrl | None = Field(
-        None, description="postgresql://..., mysql://..., mariadb://... or sqlite:///file.db."
+        None,
+        description="SQLAlchemy's: postgresql://..., mysql://..., mariadb://..., sqlite:///file.db,"
+        " duckdb:///file.db, oracle://... or mssql://....",
     )
     dialect: Literal["postgresql", "mysql", "mariadb"] | None = Field(
         None, description="In place of a URL: the kind of database, with 'auth' and 'db'."
