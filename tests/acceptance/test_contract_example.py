@@ -20,8 +20,8 @@ import psycopg
 import pytest
 
 from tests.acceptance.orders_api import TOKEN, OrdersApi
-from tests.fault.world import free_port
 from tests.fixtures.postgres import Postgres, binaries
+from tests.fixtures.server import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from tests.fixtures.server import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,13 +76,6 @@ def config(targets: Sequence[Target], api: str, more: str = "") -> str:
         if takers:
             text += collector.format(api=api, to=", ".join(takers))
     return text
-
-
-def free_port() -> int:
-    """Return a loopback port that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def crash_points(package: Path = ROOT / "api2db") -> list[str]:
