@@ -233,12 +233,13 @@ def as_kind(array: pa.Array[Any], kind: str, name: str) -> tuple[pa.Array[Any], 
         return as_text(array), dict.fromkeys(where(_kernel.invert(finite)), reason)
     wide = types.arrow_type(kind)
     wider = widen(array.type, wide)
-    if have != kind and (wider is None or types.kind_of(wider) != kind):
+    whole = kind == "int" and have in ("float", "decimal")  # its values are looked at one by one
+    if have != kind and not whole and (wider is None or types.kind_of(wider) != kind):
         reason = f"{name}: the column holds {kind}, this is {have}"
         filled = dict.fromkeys(where(array.is_valid()), reason)
         return _nulls(array, kind), filled
     try:
-        return _plain(cast(array, wide)), {}
+        return _plain(_cast(array, wide)), {}
     except pa.ArrowInvalid:
         return _nulls(array, kind), _one_by_one(array, wide, name)
 
@@ -248,11 +249,16 @@ def _nulls(array: pa.Array[Any], kind: str) -> pa.Array[Any]:
     return nulls  # type: ignore[no-any-return]
 
 
+def _cast(array: pa.Array[Any], to: pa.DataType) -> pa.Array[Any]:
+    """As `casting.cast`; numbers without a fraction become integers, too."""
+    return array.cast(to) if pa.types.is_integer(to) else cast(array, to)
+
+
 def _one_by_one(array: pa.Array[Any], wide: pa.DataType, name: str) -> dict[int, str]:
     bad: dict[int, str] = {}
     for i in range(len(array)):
         try:
-            cast(array.slice(i, 1), wide)
+            _cast(array.slice(i, 1), wide)
         except pa.ArrowInvalid:
             kind = types.kind_of(wide)
             bad[i] = f"{name}: the column holds {kind}, which cannot hold this number exactly"

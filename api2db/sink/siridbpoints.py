@@ -139,9 +139,9 @@ class Layout:
             array = self.batch.rows.column(column)
             if array.null_count == len(array):
                 continue
-            suffix, type_ = place(types_[name], array.type)
+            suffix, type_ = place(types_[name], array.type, evolve=evolve)
             target = beside(name, suffix) if suffix else name
-            if not type_ or (suffix and (not evolve or types_.get(target, suffix) != suffix)):
+            if not type_ or (suffix and types_.get(target, suffix) != suffix):
                 self._misfit(column, array, self.groups[i], types_[name])
                 continue
             if (column, type_) not in sent:
@@ -175,18 +175,21 @@ class Layout:
             self.points.bad.setdefault(row, reason)
 
 
-def place(held: str, type_: pa.DataType) -> tuple[str, str]:
+def place(held: str, type_: pa.DataType, *, evolve: bool = True) -> tuple[str, str]:
     """
     Return where a value of *type_* goes that belongs into a series of type *held*.
 
     The suffix of the series beside it, "" for the series itself, and the type as which it is
-    sent; "" if it is refused. A column widens as `core.widening` says, into a series beside.
+    sent; "" if it is refused. A column widens as `core.widening` says, into a series beside; where
+    it must not (*evolve*), whole numbers go into the series of integers, and the rest is refused.
     """
     kind, wanted = types.kind_of(type_), types.sql_type(type_, "siridb")
     if held in (wanted, "string"):
         return "", held
     if (held, kind) == ("float", "int"):
         return "", held
+    if not evolve:
+        return ("", held) if held == "integer" and kind in ("float", "decimal") else ("", "")
     if kind in ("decimal", "json") or (held, kind) == ("integer", "float"):
         return wanted, wanted
     return "", ""
