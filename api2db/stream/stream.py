@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from api2db.core.errors import ConfigError
 from api2db.files.layout import checked
+from api2db.stream import lastresort
 from api2db.stream.declaration import Declaration
 from api2db.stream.file_converter import FileConverter
 
@@ -71,6 +72,7 @@ class Stream(FileConverter):
         self.chunk_size = chunk_size
         self.stream_type = stream_type
         self.is_store_instance = store
+        lastresort.install()
 
     @cached_property
     def q(self) -> queue.Queue[Any]:
