@@ -35,9 +35,8 @@ TRAILER = b"\xff\xff"
 
 _EPOCH_US = 946_684_800_000_000
 _EPOCH_DAYS = 10_957
-_NULL = pa.scalar(b"\xff\xff\xff\xff", pa.binary())
-_NOTHING = pa.scalar(b"", pa.binary())
-_JSONB = pa.scalar(b"\1", pa.binary())
+# No scalars of Arrow: to make one loads pandas, which `check` has no time for.
+_NULL, _NOTHING, _JSONB = b"\xff\xff\xff\xff", b"", b"\1"
 
 #: The kernels; their stubs know neither several arrays nor scalars as arguments.
 _kernel: Any = pc

@@ -126,6 +126,16 @@ def test_no_driver_is_imported_until_it_is_needed() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_no_sink_loads_pandas() -> None:
+    """`check` imports the sinks of a project, and may take a second."""
+    code = (
+        "import sys\n"
+        "from api2db.sink import bigquery, bitio, duckdb, ikv, mysql, omnisci, oracle, sqlite\n"
+        "assert 'pandas' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_bigquery_s_client_is_imported_when_the_stream_connects() -> None:
     """It takes a second; a missing one is told at once all the same."""
     make = (
