@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.fixtures import bigquery, heavydb, mariadb, mysql, postgres, siridb
-
-if TYPE_CHECKING:
-    pass
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("api2db", deadline=None, suppress_health_check=[HealthCheck.too_slow])
