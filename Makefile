@@ -53,6 +53,8 @@ soak: $(READY) servers  ## The long tests: KILLS=200 kills within FOR seconds, m
 	@if [ -e .cache/bigquery-venv/.ready ]; then \
 		$(PY) -m tests.fault.killloop --targets bigquery --kills 40 $(if $(FOR),--seconds $(FOR)) && \
 		$(PY) -m tests.fault.killloop --targets bigquerywrite --kills 10; fi
+	@$(PY) -m tests.fault.killloop --targets omnisci --kills 40 $(if $(FOR),--seconds $(FOR))
+	@$(PY) -m tests.fault.killloop --targets omnisci --kills 10 --without-markers
 	@if $(PY) -c 'from tests.fixtures.siridb import binaries as b; exit(not b())'; then \
 		$(PY) -m tests.fault.killloop --targets siridb --kills 40 $(if $(FOR),--seconds $(FOR)) && \
 		$(PY) -m tests.fault.killloop --targets siridb --kills 10 --without-markers; fi

@@ -3,7 +3,8 @@ Rows into OmniSci, which is called HeavyDB today.
 
 It has no transactions, but one call loads an Arrow batch as a whole or not at all. So the marker
 is part of each row: the column `MARK` says which batch it is of, and before a load is sent, the
-table is asked how many rows of its batches it has. Those are left out.
+table is asked how many rows of its batches it has. Those are left out. Before it is asked for the
+first time over a connection, the loads of connections before end: the count would miss theirs.
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ class OmnisciSink(SqlSink):
         self.name = "omnisci"
         self._whole = target
         self._session: Session | None = None
+        self._earlier = ""  # the session before, of which the server may still have a load
+        self._settled = False  # whether there is none, since this connection was made
         self._marks: list[tuple[str, int]] = []  # of the rows that are loaded, in their order
         self._there: dict[str, int] = {}  # marker -> rows that the table has
         self._parts: list[pa.Table] = []
@@ -73,8 +76,12 @@ class OmnisciSink(SqlSink):
     # -- connection ----------------------------------------------------------------
 
     def _connect(self) -> None:
+        self._settled = False
         self._session = Session(self._whole)
         self._session.open()
+        if self._earlier:
+            self._session.end(self._earlier)
+        self._earlier = self._session.id
 
     @property
     def _db(self) -> Session:
@@ -107,6 +114,9 @@ class OmnisciSink(SqlSink):
 
     def _insert_markers(self, rows: Mapping[str, int]) -> list[str]:
         if self._known is not None:
+            if not self._settled:
+                self._db.settle(self.table)
+                self._settled = True
             among = ", ".join(f"'{marker.replace(chr(39), chr(39) * 2)}'" for marker in rows)
             query = f"select {MARK}, count(*) from {self.table} where {MARK} in ({among})"
             self._there = dict(self._db.query(f"{query} group by {MARK}"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import socket
+import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 LOGIN = 30.0
 #: Bytes below which a part of a call waits for what comes behind it.
 SHORT = 2**16
+#: A column that no table has.
+NOBODY = "_api2db_nobody"
+#: Whether closing, or dying, takes back what was not sent yet.
+_TAKE_BACK, _SEND = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)
 
 #: Names of types in Thrift that are others in SQL.
 _NAMES = {"STR": "TEXT", "INT": "INTEGER", "BOOL": "BOOLEAN"}
@@ -35,6 +41,7 @@ class Session:
     close before it has returned.
 
     Attributes:
+        id: What the server knows the session by; who has it can act as the user.
         interrupted: Whether `interrupt` was called.
 
     Raises:
@@ -44,7 +51,7 @@ class Session:
     def __init__(self, target: Omnisci) -> None:
         self._target = target
         self._open = False
-        self._id = ""
+        self.id = ""
         self._transport = _Socket() if target.protocol == "binary" else _Http(target)
         self._client = Heavy.Client(*_protocols(self._transport))
         self.interrupted = False
@@ -54,7 +61,7 @@ class Session:
         target = self._target
         try:
             self._transport.connect(target.host, target.port)
-            self._id = self._client.connect(target.username, target.password, target.db)
+            self.id = self._client.connect(target.username, target.password, target.db)
             self._transport.setTimeout(None)
         except BaseException:
             self.close()
@@ -63,17 +70,17 @@ class Session:
 
     def query(self, statement: str) -> list[tuple[Any, ...]]:
         """Run a statement; return its rows of texts and whole numbers, none if it has none."""
-        result = self._client.sql_execute(self._id, statement, True, "", -1, -1)
+        result = self._client.sql_execute(self.id, statement, True, "", -1, -1)
         columns = result.row_set.columns or []
         return list(zip(*(c.data.str_col or c.data.int_col or () for c in columns), strict=True))
 
     def columns(self, table: str) -> dict[str, str] | None:
         """Return a table's columns with their types in SQL, None if there is no such table."""
         try:
-            found = self._client.get_table_details(self._id, table).row_desc
+            found = self._client.get_table_details(self.id, table).row_desc
         except TDBException:
             # Only the words of the error tell a missing table from one without rights.
-            if table in {name.lower() for name in self._client.get_tables(self._id)}:
+            if table in {name.lower() for name in self._client.get_tables(self.id)}:
                 raise
             return None
         ours = (c for c in found if not (c.is_system or c.is_physical))
@@ -81,7 +88,25 @@ class Session:
 
     def load(self, table: str, stream: memoryview) -> None:
         """Load an Arrow stream of one batch by the names of its columns: all of it or nothing."""
-        self._client.load_table_binary_arrow(self._id, table, stream, True)
+        self._client.load_table_binary_arrow(self.id, table, stream, True)
+
+    def end(self, session: str) -> None:
+        """End another *session*: what it has sent and the server has not begun is refused."""
+        with suppress(TDBException):  # there is none
+            self._client.disconnect(session)
+
+    def settle(self, table: str) -> None:
+        """
+        Return when no load into *table* is under way that began before, of whatever session.
+
+        A load shares the lock of the table's schema from its begin to its end. What renames a
+        column waits for that lock to be its own, and only then finds that there is no such column.
+        """
+        try:
+            self.query(f"alter table {table} rename column {NOBODY} to {NOBODY}_")
+        except TDBException as exc:
+            if not re.search(rf"{NOBODY} does not exist", exc.error_msg or ""):
+                raise
 
     def interrupt(self) -> None:
         """Make the call under way fail."""
@@ -94,7 +119,8 @@ class Session:
             self._open = False
             with suppress(Exception):
                 self._transport.setTimeout(1_000)
-                self._client.disconnect(self._id)
+                self._client.disconnect(self.id)
+                self._transport.part()
         self._transport.interrupt()
         with suppress(Exception):
             self._transport.close()
@@ -107,7 +133,13 @@ class _Socket(TSocket):  # type: ignore[misc]
         made = socket.create_connection((host, port), timeout=LOGIN)
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        # A load that nobody waits for any more shall not reach the server after all.
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _TAKE_BACK)
         self.setHandle(made)
+
+    def part(self) -> None:
+        """Let the connection be closed politely: all is said."""
+        self.handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _SEND)
 
     def write(self, buff: bytes | memoryview) -> None:
         try:
@@ -145,6 +177,9 @@ class _Http(THttpClient):  # type: ignore[misc]
 
     def connect(self, host: str, port: int) -> None:
         self.open()
+
+    def part(self) -> None:
+        """Do nothing: each call has its own connection."""
 
     def interrupt(self) -> None:
         connection = self._THttpClient__http

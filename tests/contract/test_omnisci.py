@@ -40,6 +40,9 @@ from tests.fixtures.suspend import resume, suspend
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from api2db.core.batch import Batch
+    from api2db.sink.base import Sink
+
 pytestmark = pytest.mark.backend("omnisci")
 
 
@@ -87,6 +90,54 @@ def test_an_answer_that_was_lost(backend: OmnisciBackend, monkeypatch: pytest.Mo
     again = backend.sink()
     assert again.write([one, batch([{"id": 3}])]).repeated == {one.id}
     assert ids(backend) == [1, 2, 3]
+
+
+def held(backend: OmnisciBackend, sink: Sink, one: Batch, where: str) -> None:
+    """Let *sink* send a load that the server keeps, and its connection break."""
+    backend.execute(f"hold {where}")
+
+    def breaks(self: Any, table: str, stream: memoryview) -> None:
+        self._client.send_load_table_binary_arrow(self.id, table, stream, True)
+        backend.execute("await")
+        self.interrupt()
+        self._client.recv_load_table_binary_arrow()
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SinkUnknown):
+        patch.setattr(Session, "load", breaks)
+        sink.write([one])
+    sink.close()
+
+
+@pytest.mark.parametrize("life", ["the same", "a new one"])
+def test_a_load_that_the_server_still_works_on(backend: OmnisciBackend, life: str) -> None:
+    """It is waited for before its rows are counted, though a query would not see them yet."""
+    sink, one = backend.sink(), batch([{"id": 1}])
+    sink.write([batch([{"id": 0}])])
+    held(backend, sink, one, "begun")
+    if life == "a new one":
+        sink = backend.sink()
+    else:
+        sink.open()
+    free = threading.Timer(0.3, backend.execute, ["release"])
+    free.start()
+    assert sink.write([one]).repeated == {one.id}
+    free.join()
+    assert ids(backend) == [0, 1]
+
+
+def test_a_load_that_the_server_has_not_begun(backend: OmnisciBackend) -> None:
+    """The session that sent it is over: it is refused, and what was sent again is there once."""
+    sink, one = backend.sink(), batch([{"id": 1}])
+    sink.write([batch([{"id": 0}])])
+    held(backend, sink, one, "received")
+    sink.open()
+    assert sink.write([one]).repeated == set()
+    backend.execute("release")
+    session = Session(backend.target)
+    session.open()
+    session.settle("t")
+    session.close()
+    assert ids(backend) == [0, 1]
 
 
 def test_a_load_that_was_cut_between_two_calls(
@@ -375,7 +426,7 @@ def test_who_cannot_log_in(
 def test_a_session_that_the_server_has_ended(backend: OmnisciBackend) -> None:
     """As after an hour without a word: another login, and the rows land."""
     sink: Any = backend.sink()
-    sink._session._client.disconnect(sink._session._id)
+    sink._session._client.disconnect(sink._session.id)
     one = batch([{"id": 1}])
     with pytest.raises(SinkUnavailable, match="Session not valid"):
         sink.write([one])

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from tests.fault.omniscitarget import OmnisciTarget
 from tests.fault.oracle import disorder, not_one_edition
 from tests.fault.outages import Holder, Outages
 from tests.fault.paged_api import Board
@@ -241,6 +242,7 @@ TARGETS |= {
         JsonTarget,
         PickleTarget,
         CsvReplaceTarget,
+        OmnisciTarget,
         SiridbTarget,
         KilledSiridbTarget,
     )

@@ -130,7 +130,7 @@ def judge_all(ledger: Mapping[str, Any], targets: Iterable[Target]) -> list[Verd
     for target in targets:
         for table in target.tables:
             name, found = f"{target.name} {table}", target.rows(table)
-            verdicts.append(judge(name, ledger[table], found, COLUMNS[table]))
+            verdicts.append(judge(name, map(target.kept, ledger[table]), found, COLUMNS[table]))
     return verdicts
 
 

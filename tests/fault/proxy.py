@@ -7,6 +7,7 @@ import random
 import socket
 import struct
 import threading
+from typing import ClassVar
 
 _UNTYPED = {80877102, 80877103, 80877104}  # cancel, SSL and GSS requests come before start-up
 
@@ -119,7 +120,14 @@ class Proxy:
     Three cuts: ``answered`` (the server's answer is there and is thrown away: the commit
     has surely happened), ``sent`` (COMMIT was passed on, nobody waits), ``unsent`` (the
     connection breaks before it). ``cuts`` counts each.
+
+    Attributes:
+        every: Least and most COMMITs from one cut to the next.
+        weights: How often each of the three.
     """
+
+    every: ClassVar[tuple[int, int]] = (3, 12)
+    weights: ClassVar[tuple[int, int, int]] = (6, 3, 2)
 
     def __init__(self, upstream_port: int, seed: int, frontend: type[Frontend] = Frontend) -> None:
         self.cutting = True
@@ -129,7 +137,7 @@ class Proxy:
         self._frontend = frontend
         self._rng = random.Random(seed)
         self._lock = threading.Lock()
-        self._until_cut = self._rng.randint(3, 12)
+        self._until_cut = self._rng.randint(*self.every)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -188,8 +196,8 @@ class Proxy:
             self._until_cut -= 1
             if self._until_cut > 0:
                 return None
-            self._until_cut = self._rng.randint(3, 12)
-            how = self._rng.choices(("answered", "sent", "unsent"), (6, 3, 2))[0]
+            self._until_cut = self._rng.randint(*self.every)
+            how = self._rng.choices(("answered", "sent", "unsent"), self.weights)[0]
             self.cuts[how] += 1
             return how
 

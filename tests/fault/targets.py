@@ -38,12 +38,14 @@ class Target(ABC):
         tables: Which resources of the API it takes.
         daemon: Another command than ``api2db``, if it needs one.
         passes: The crash points of its sink.
+        columns: Resource -> the columns that its collector must declare for this target.
     """
 
     name: ClassVar[str]
     tables: ClassVar[tuple[str, ...]] = ("events", "state")
     daemon: ClassVar[tuple[str, ...]] = ()
     passes: ClassVar[tuple[str, ...]] = IN_LOAD
+    columns: ClassVar[dict[str, str]] = {}
 
     def __init__(self, folder: Path, seed: int) -> None:
         """Start what is needed; *folder* is the project's."""
@@ -63,6 +65,10 @@ class Target(ABC):
     @abstractmethod
     def rows(self, table: str) -> Iterator[dict[str, Any]]:
         """Read every row of *table*, by the target's own client."""
+
+    def kept(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return what it must make of a *row* of the API."""
+        return row
 
     @staticmethod
     def available() -> bool:

@@ -75,6 +75,8 @@ def config(targets: Sequence[Target], api: str, more: str = "") -> str:
         takers = [f"{t.name}: {{{options}}}" for t in targets if table in t.tables]
         if takers:
             text += collector.format(api=api, to=", ".join(takers))
+            declared = [t.columns[table] for t in targets if table in t.columns]
+            text += f"    columns: {{ {declared[0]} }}\n" if declared else ""
     return text
 
 

@@ -54,7 +54,7 @@ def test_the_way_to_it(error: OSError) -> None:
         (TDBException("Not enough memory available for insert"), T, ""),
         (TDBException("Authentication failure"), C, "check 'username' and 'password' in AUTH"),
         (TDBException("Database name nowhere does not exist."), C, "check 'db'"),
-        (TDBException("User has no INSERT privileges on t"), C, "give the user CREATE and INSERT"),
+        (TDBException("User has no INSERT privileges on t"), C, "CREATE, ALTER and INSERT"),
         (TDBException(None), C, ""),
         (socket.gaierror(-2, "Name or service not known"), T, "are 'host' and 'port' in AUTH"),
         (TProtocolException(message="No protocol version header"), T, "check 'protocol'"),
