@@ -25,6 +25,7 @@ from api2db.sink.siridbclient import Client
 from api2db.sink.siridbdiff import Have, equal, key_of, missing
 from api2db.sink.siridbledger import LEDGER, SEAL, Ledger
 from api2db.sink.siridbname import column_pattern, escape, table_pattern
+from api2db.sink.siridbpackage import joined
 from api2db.sink.siridbpoints import Layout, Points, suffixes
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from api2db.core.batch import Batch
     from api2db.sink.siridbclient import Series
     from api2db.sink.siridbledger import Base
+    from api2db.sink.siridbpackage import Column
     from api2db.sink.target import Siridb
 
 logger = logging.getLogger(__name__)
@@ -149,9 +151,9 @@ class SiridbSink(Sink):
 
     def _todo(
         self, load: Sequence[Points], have: Mapping[str, Have]
-    ) -> tuple[dict[str, list[tuple[int, Any]]], dict[str, Base], set[str]]:
+    ) -> tuple[dict[str, Column], dict[str, Base], set[str]]:
         """Return what is to be inserted, what equal points were there, and who has landed."""
-        todo: dict[str, list[tuple[int, Any]]] = {}
+        todo: dict[str, list[Column]] = {}
         bases: dict[str, Base] = {}
         landed = set()
         for batch in load:
@@ -168,16 +170,16 @@ class SiridbSink(Sink):
                     base[name] = known
                 if there is not None:
                     there.update(map(key_of, some))
-                if some:
-                    todo.setdefault(name, []).extend(some)
+                if len(some):
+                    todo.setdefault(name, []).append(some)
                     whole = False
             if intent is None:
                 bases[batch.id] = base
             elif whole:
                 landed.add(batch.id)
-        return todo, bases, landed
+        return {name: joined(some) for name, some in todo.items()}, bases, landed
 
-    def _verify(self, todo: Mapping[str, Sequence[Any]], before: Mapping[str, Series]) -> None:
+    def _verify(self, todo: Mapping[str, Column], before: Mapping[str, Series]) -> None:
         """Raise `SinkUnknown` unless every point is there: the next attempt adds what is not."""
         now = self._client.listed(todo)
         lost = 0

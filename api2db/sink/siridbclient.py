@@ -8,16 +8,16 @@ import threading
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from siridb.connector.lib.connection import SiriDBAsyncConnection
+from siridb.connector.lib.protomap import CPROTO_REQ_INSERT
 
 from api2db.core.errors import SinkMisconfigured, SinkUnavailable
 from api2db.sink.siridberrors import translate
 from api2db.sink.siridbname import quote
-from api2db.sink.siridbpackage import packages
+from api2db.sink.siridbpackage import Column, packages, packed
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 
-    from api2db.sink.siridbpackage import Point
     from api2db.sink.target import Siridb
 
 T = TypeVar("T")
@@ -113,16 +113,19 @@ class Client:
         """Return the answer to *query*."""
         return self._run(self._connected().query(query, timeout=REQUEST_TIMEOUT))
 
-    def insert(self, points: Mapping[str, Sequence[Point]], seal: str, tick: int) -> None:
+    def insert(self, points: Mapping[str, Column], last: Mapping[str, Column]) -> None:
         """
-        Insert *points*, if any, and last in each package one of no meaning into *seal* at *tick*.
+        Insert *points*, and behind them *last*, which has no meaning.
 
         The server writes down what it did to the buffer of one series with that of the next, but
         a shard at once: killed between, it has lost points, or has those of the buffer twice.
         """
-        for package in packages(points):
-            package[seal] = [(tick, 0)]
-            self._run(self._connected().insert(package, timeout=REQUEST_TIMEOUT))
+        for package in packages(points, last):
+            self._run(self._insert(packed(package)))
+
+    async def _insert(self, data: bytes) -> None:
+        send = self._connected()._protocol.send_package
+        await send(CPROTO_REQ_INSERT, data, is_binary=True, timeout=REQUEST_TIMEOUT)
 
     def listed(self, names: Iterable[str]) -> dict[str, Series]:
         """Return those of *names* that are there."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from api2db.sink.siridbpackage import Point
+    from api2db.sink.siridbpackage import Column, Point
 
 #: Points, by tick and value, with how often each is there; see `key_of`.
 Have = Counter[tuple[int, Any]]
@@ -28,14 +28,12 @@ def key_of(point: Sequence[Any]) -> Point:
     return tick, value if value == value else "NaN"
 
 
-def equal(points: Sequence[Point], there: Have) -> list[tuple[int, Any, int]]:
+def equal(points: Column, there: Have) -> list[tuple[int, Any, int]]:
     """Return those of *points* that are there already, and how often."""
     return [(*key, there[key]) for key in dict.fromkeys(map(key_of, points)) if there[key]]
 
 
-def missing(
-    points: Sequence[Point], there: Have, base: Sequence[tuple[int, Any, int]]
-) -> list[Point]:
+def missing(points: Column, there: Have, base: Sequence[tuple[int, Any, int]]) -> Column:
     """
     Return those of *points* that are not there yet.
 
@@ -45,9 +43,9 @@ def missing(
     """
     due = Counter({(tick, value): count for tick, value, count in base})
     left = []
-    for point in points:
+    for i, point in enumerate(points):
         key = key_of(point)
         due[key] += 1
         if due[key] > there[key]:
-            left.append(point)
-    return left
+            left.append(i)
+    return points[left]

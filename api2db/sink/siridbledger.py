@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from api2db.sink.siridbname import escape, quote
+from api2db.sink.siridbpackage import Column
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from api2db.core.batch import Batch
     from api2db.sink.base import Delivery
     from api2db.sink.siridbclient import Client
-    from api2db.sink.siridbpackage import Point
 
 #: First part of the names of our own series.
 LEDGER = "_api2db_batches"
@@ -90,7 +90,8 @@ class Ledger:
             return
         if batches:
             self._tick = max(self._tick, batches[-1].timestamp_ns // self._client.unit)
-        self.insert({self.name: [self._point(entry) for entry in entries]})
+        texts = {self.name: Column.of([(self._tick, _text(entry)) for entry in entries])}
+        self._client.insert(texts, {} if self._entries else self._last())
         self._entries += len(entries)
         for id_ in known:
             del self.intents[id_]
@@ -105,13 +106,17 @@ class Ledger:
         else:
             self.add([], {}, ids)
 
-    def insert(self, points: Mapping[str, Sequence[Point]]) -> None:
+    def insert(self, points: Mapping[str, Column]) -> None:
         """Insert *points*, if any, and make the server write down what it has taken so far."""
-        self._client.insert(points, self._seal, self._tick)
+        self._client.insert(points, self._last())
+
+    def _last(self) -> dict[str, Column]:
+        return {self._seal: Column.of([(self._tick, 0)], int)}
 
     def _drop(self) -> None:
         self._client.query(f"drop series {quote(self.name)}, {quote(self._seal)}")
         self.intents, self._entries = {}, 0
 
-    def _point(self, entry: Mapping[str, Any]) -> Point:
-        return self._tick, json.dumps(entry, ensure_ascii=True, separators=(",", ":"))
+
+def _text(entry: Mapping[str, Any]) -> str:
+    return json.dumps(entry, ensure_ascii=True, separators=(",", ":"))

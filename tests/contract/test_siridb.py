@@ -481,33 +481,3 @@ def test_texts_between_others(make: Make, monkeypatch: Any, several: bool) -> No
     again(backend, sink, *loads)
     found = [[tick for tick, _ in points] for points in backend.series().values()]
     assert found == [sorted([*ends, *range(500, 510), *range(30, 35), *range(990, 995)])] * 3
-
-
-def test_what_passes_through_the_buffer_is_sealed_in_one_piece(
-    make: Make, monkeypatch: Any
-) -> None:
-    """Each package ends with the seal; few numbers of a series never come in more than a piece."""
-    backend = make(tags=("station",), time="at")
-    sink = backend.sink()
-    assert isinstance(sink, SiridbSink)
-    sent: list[dict[str, Any]] = []
-    real = sink._client._connected
-
-    class Connection:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(real(), name)
-
-        def insert(self, package: dict[str, Any], **more: Any) -> Any:
-            sent.append(package)
-            return real().insert(package, **more)
-
-    monkeypatch.setattr(sink._client, "_connected", Connection)
-    rows = [
-        {"at": i, "station": f"s{i % 60}", "v": i, "w": f"{i}", "big": None} for i in range(120)
-    ] + [{"at": i, "station": "big", "v": None, "w": None, "big": i} for i in range(4_000)]
-    sink.write([batch(rows)])
-    assert all(next(reversed(package)).startswith("_api2db_seal") for package in sent)
-    few = [p for p in sent if any(name.endswith("|v") for name in p)]
-    assert len(few) > 3
-    assert all(len(p) <= 21 for p in few), [len(p) for p in few]
-    assert sum(map(len, backend.series().values())) == 120 * 2 + 4_000
