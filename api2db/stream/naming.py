@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 from urllib.parse import unquote, urlsplit
 
-from api2db.sink.target import Bigquery, Bitio, Database, Folder, Ikv, Omnisci, Siridb
+from api2db.sink.target import Bigquery, Bitio, Database, Folder, Ikv, Method, Omnisci, Siridb
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -73,4 +73,6 @@ def _place(stream: Declaration) -> tuple[str, ...]:
         return target.database, *map(str, target.hosts[0])
     if isinstance(target, Ikv):
         return target.store_name, target.account_id, target.endpoint
-    return (table,)
+    if target is None or isinstance(target, Method):
+        return (table,)
+    assert_never(target)

@@ -100,6 +100,17 @@ def test_fail(server: Server) -> None:
     assert len(list(kept.glob("*.parquet"))) == 1
 
 
+def test_rows_for_a_server_that_is_away_go_to_no_other(server: Server) -> None:
+    """Though both have a database of one name: they wait for theirs."""
+    server.stream(port="1").stream(frame(1), retry_depth=0)
+    here = server.stream()
+    here.stream(frame(2))
+    assert here.connect()
+    assert server.values(here) == [2]
+    kept = server.folder / f"STORE/upload_failed/quakes/sql.{server.dialect}"
+    assert len(list(kept.glob("*.parquet"))) == 1
+
+
 def test_a_wrong_password(server: Server, caplog: Any) -> None:
     """`connect` says no, and says it without a secret."""
     if server.dialect == "postgresql":
