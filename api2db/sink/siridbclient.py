@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -33,6 +34,9 @@ SELECT_TEXTS = 20_000
 QUERY_SERIES = 1_000
 #: What `show time_precision` says -> nanoseconds.
 UNITS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
+
+#: Rights that nothing asks for before there are rows -> what the server calls them, or more.
+RIGHTS = {"insert": {"insert", "write", "modify", "full"}, "drop": {"drop", "modify", "full"}}
 
 
 class Series(NamedTuple):
@@ -75,7 +79,7 @@ class Client:
         self.unit = 1
 
     def open(self) -> None:
-        """Log in to the first server that answers."""
+        """Log in to the first server that answers; raises for a right that is missing."""
         self.close()
         with self._lock:
             self._loop = asyncio.new_event_loop()
@@ -91,6 +95,19 @@ class Client:
             raise error
         found = self.query("show time_precision")["data"]
         self.unit = UNITS[found[0]["value"]]
+        self._check_rights()
+
+    def _check_rights(self) -> None:
+        """Raise for a right that would be missed only with the first rows, or once they are in."""
+        user = self._target.username
+        query = f"list users access where name == {quote(user)}"
+        for (access,) in self.query(query)["users"]:
+            granted = set(re.findall(r"\w+", access))
+            if lacks := [right for right, given in RIGHTS.items() if not granted & given]:
+                raise SinkMisconfigured(
+                    f"SiriDB {self._where}: the user {user!r} may not {' and '.join(lacks)}",
+                    hint=f"grant {', '.join(lacks)} to user {quote(user)}",
+                )
 
     async def _log_in(self, host: str, port: int) -> None:
         target = self._target

@@ -326,16 +326,34 @@ def test_the_first_server_that_answers(make: Make, siridb: SiriDbServer) -> None
         sink.open()
 
 
-def test_a_right_that_is_missing(make: Make, siridb: SiriDbServer) -> None:
-    """It pauses the stream, and says what to grant."""
+@pytest.mark.parametrize(
+    ("granted", "said"),
+    [
+        ("read", 'may not insert and drop; grant insert, drop to user "'),
+        ("write", 'may not drop; grant drop to user "'),
+        ("insert, drop", "no 'show' privileges.; grant the user"),
+        ("read, insert, drop", ""),
+        ("modify", ""),
+    ],
+)
+def test_a_right_that_is_missing(make: Make, siridb: SiriDbServer, granted: str, said: str) -> None:
+    """It pauses the stream before it has rows, and says what to grant."""
     backend = make()
     user = f"u{backend.database}"
     backend.query(f"create user '{user}' set password 'pass'")
-    backend.query(f"grant select, list, show, count to user '{user}'")
-    sink = sink_of(siridb, database=backend.database, username=user, password="pass")
-    with closing(sink), pytest.raises(SinkMisconfigured, match="grant"):
-        sink.open()
-        sink.write([batch([{"v": 1}])])
+    backend.query(f"grant {granted} to user '{user}'")
+    with closing(
+        sink_of(siridb, database=backend.database, username=user, password="pass")
+    ) as sink:
+        if said:
+            with pytest.raises(SinkMisconfigured) as caught:
+                sink.open()
+            assert said in str(caught.value)
+        else:
+            sink.open()
+            one = batch([{"v": 1}])
+            sink.write([one])
+            sink.forget([one.id])
 
 
 def test_a_hung_server_is_left(make: Make, server: SiriDbServer) -> None:
