@@ -219,8 +219,12 @@ class Client:
         where = shown(url)
         self._transport.deadline.set(self._timeout)
         headers = {**headers, "Accept-Encoding": "identity"}
-        response = self._send(self._stranger("POST", url, headers, body), where)
-        answer = b"".join(self.pieces(response, where, TOKEN_BYTES))
+        try:
+            response = self._send(self._stranger("POST", url, headers, body), where)
+            answer = b"".join(self.pieces(response, where, TOKEN_BYTES))
+        except SourceUnavailable as exc:
+            exc.hint = exc.hint and exc.hint.replace("'get'", "'token_url'")
+            raise
         if response.status_code == 429 or response.status_code >= 500:
             raise judge(response, where, self._clock, proxied=False)
         return response, answer

@@ -140,7 +140,8 @@ class Tokens:
         return RequestRefused(
             f"{shown(self._url)}: the token server refuses: {reason}",
             status=401,
-            hint=f"check token_url, {names}, client_secret and scope in 'auth.oauth2': {question}",
+            hint=f"check token_url, {names}, client_secret and scope in 'auth.oauth2', or its"
+            f" 'file': {question}",
         )
 
 

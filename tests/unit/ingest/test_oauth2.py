@@ -218,7 +218,7 @@ def test_a_refusal_is_one_of_the_credential(server: Server, reply: Reply, said: 
     with ApiServer() as other:
         server.token_url = other.on("/token", reply)
         fetch = Fetch(server)
-        with pytest.raises(RequestRefused, match=f"{said}.*client_secret") as caught:
+        with pytest.raises(RequestRefused, match=f"{said}.*client_secret.*'file'") as caught:
             fetch()
         assert caught.value.status == 401
         fetch.source.close()
@@ -234,6 +234,15 @@ def test_a_token_server_that_is_down_is_tried_again(server: Server) -> None:
         assert fetch() == b"[1]"
         assert fetch.clock.waits == [7.0]
         fetch.source.close()
+
+
+def test_a_token_server_that_nobody_can_reach(server: Server) -> None:
+    """It is `token_url` that is to be looked at, not the URL of the API."""
+    server.token_url = "http://127.0.0.1:1/token"
+    fetch = Fetch(server)
+    with pytest.raises(SourceUnavailable, match="check host and port in 'token_url'"):
+        fetch()
+    fetch.source.close()
 
 
 def test_a_token_server_that_hangs_ends_at_the_timeout(server: Server) -> None:
