@@ -161,6 +161,8 @@ def judge(response: httpx2.Response, where: str, clock: Clock, *, proxied: bool)
     if status in _AGAIN or status >= 500:
         retry_after = _seconds(response.headers.get("retry-after"), clock)
         hint = "the API is asked again later"
+        if retry_after:
+            hint += f"; it wants a wait of {retry_after:.0f} s"
         return SourceUnavailable(reason, retry_after=retry_after, hint=hint)
     if status == 407 and proxied:
         hint = "the proxy wants user and password: HTTP_PROXY=http://user:password@host:port"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -50,12 +51,7 @@ class Project:
         done = subprocess.run(
             [COMMAND, *args],
             cwd=self.folder,
-            env={
-                **os.environ,
-                "BITBUCKET_WORKSPACE": "acme",
-                "BITBUCKET_REPO": "shop",
-                "API2DB_CRASH": crash,
-            },
+            env={**os.environ, "API2DB_CRASH": crash},
             capture_output=True,
             text=True,
             timeout=90,
@@ -172,6 +168,16 @@ def test_a_wrong_secret(project: Project) -> None:
     said = project.run("check", code=2)
     assert "defaults.auth: " in said
     assert "AUTH/bitbucket.json: there is no such file; copy its template from AUTH/" in said
+
+
+def test_a_repository_that_is_not_there(project: Project, service: Bitbucket) -> None:
+    """The names are filled in as the head says, and an error shows them."""
+    (fill_in,) = re.findall(r"^#   (sed .*)$", project.config.read_text(), re.MULTILINE)
+    for name in ("WORKSPACE", "REPOSITORY"):
+        fill_in = fill_in.replace(f"YOUR-{name}", name.lower())
+    subprocess.run(fill_in, shell=True, cwd=project.folder, check=True)
+    said = project.run("check", "--connect", code=1)
+    assert f"{service.server.url}/2.0/repositories/workspace/repository/issues: 404" in said
 
 
 def test_the_repository_has_the_example() -> None:

@@ -340,7 +340,7 @@ def test_a_long_retry_after_is_for_the_scheduler(
 ) -> None:
     """Beyond a minute the poll ends, and the error says for how long: a day at most."""
     url = api.on("/rows", Reply(status=429, headers={"Retry-After": header}))
-    with pytest.raises(SourceUnavailable) as caught:
+    with pytest.raises(SourceUnavailable, match=f"wants a wait of {seconds:.0f} s") as caught:
         fetch(source(url, clock))
     assert caught.value.retry_after == seconds
     assert clock.waits == []
