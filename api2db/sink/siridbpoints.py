@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow.compute as pc
 
 from api2db.core import types
 from api2db.core.errors import SinkMisconfigured
+from api2db.core.values import instant_us
 from api2db.sink.load import as_kind, as_text, where
 from api2db.sink.siridbname import LONGEST, beside, series_name
 from api2db.sink.siridbpackage import Column
@@ -102,9 +104,12 @@ class Layout:
         if at < 0:
             bad |= dict.fromkeys(range(n), f"the time {time!r} is missing")
             return np.zeros(n, np.int64)
-        found = _ticks_of(self.batch.rows.column(at), time, unit)
+        column = self.batch.rows.column(at)
+        found = _ticks_of(column, time, unit)
         for i, tick in enumerate(found):
-            if tick is None:
+            if tick is None and column[i].is_valid:
+                bad[i] = f"the time {time!r} is no RFC 3339 time with a zone, and no whole number"
+            elif tick is None:
                 bad[i] = f"the time {time!r} is NULL"
             elif not 0 <= tick <= LAST:
                 bad[i] = f"the time {time!r} is before 1970, or too late for SiriDB"
@@ -211,17 +216,24 @@ def suffixes(layouts: Iterable[Layout], held: Mapping[str, str]) -> set[str]:
 
 
 def _ticks_of(array: Any, time: str, unit: int) -> list[int | None]:
-    """Return instants as ticks; integers are ticks already."""
+    """
+    Return instants as ticks, and whole numbers, which are ticks already; None for what is neither.
+
+    A column that has had anything else once is one of texts: its instants are read from these.
+    """
     kind = types.kind_of(_typed(array).type)
     if kind == "int":
         ticks: list[int | None] = array.cast(pa.int64()).to_pylist()
         return ticks
-    if kind not in ("datetime", "date") and array.null_count < len(array):
-        raise SinkMisconfigured(
-            f"the time {time!r} holds {kind}",
-            hint=f"declare it in 'columns': {{{time}: datetime}}",
-        )
-    if kind == "date":
+    if kind in ("float", "decimal"):
+        numbers = array.to_pylist()
+        return [int(n) if n is not None and isfinite(n) and n == int(n) else None for n in numbers]
+    if kind not in ("datetime", "date", "str"):
+        hint = "name a column of instants in 'time'; the rows wait"
+        raise SinkMisconfigured(f"the time {time!r} holds {kind}", hint=hint)
+    if kind == "str":
+        micros = [t if t is None else instant_us(t) for t in _typed(array).to_pylist()]
+    elif kind == "date":
         micros = [d if d is None else d * _DAY for d in array.cast(pa.int32()).to_pylist()]
     else:
         plain = array.cast(pa.timestamp("us", "UTC"), safe=False).cast(pa.int64())

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -110,7 +111,7 @@ def test_dates_and_numbers_are_times(make: Make) -> None:
 
 
 def test_times_that_cannot_be(make: Make) -> None:
-    """Rows without a time, or before 1970, are dead letters; a text as time pauses the stream."""
+    """Rows without a time, or before 1970, are dead letters; a time that is JSON is a mistake."""
     backend = make(time="at")
     bad = batch([{"at": 5, "v": 1}, {"at": None, "v": 2}, {"at": -1, "v": 3}])
     with pytest.raises(SinkRejected) as caught:
@@ -118,8 +119,31 @@ def test_times_that_cannot_be(make: Make) -> None:
     assert [row.row for row in caught.value.rows[bad.id]] == [1, 2]
     with pytest.raises(SinkRejected, match="missing"):
         backend.sink().write([batch([{"v": 1}])])
-    with pytest.raises(SinkMisconfigured, match="datetime"):
-        backend.sink().write([batch([{"at": "x", "v": 1}])])
+    with pytest.raises(SinkMisconfigured, match="name a column of instants in 'time'"):
+        backend.sink().write([batch([{"at": True, "v": 1}])])
+
+
+@pytest.mark.parametrize(
+    ("times", "tick"),
+    [
+        (["1970-01-01T00:00:05Z", "yesterday", ""], 5),
+        ([5.0, 5.5, math.inf], 5),
+        ([Decimal("5.00"), Decimal("5.1"), Decimal("1e20")], 5),
+    ],
+)
+def test_a_column_that_has_had_other_times_once(make: Make, times: list[Any], tick: int) -> None:
+    """
+    Texts and fractions among the times are dead letters; the others are read from what it became.
+
+    The rows keep the type that they were collected with: a pause would last for ever.
+    """
+    backend = make(time="at", precision="s")
+    one = batch([{"at": time, "v": 1} for time in times])
+    with pytest.raises(SinkRejected) as caught:
+        backend.sink().write([one])
+    assert [row.row for row in caught.value.rows[one.id]] == [1, 2]
+    backend.sink().write([one.with_rows(one.rows.slice(0, 1))])
+    assert at(backend, "t|v") == [[tick, 1]]
 
 
 def test_equal_points_of_two_batches_are_two(make: Make) -> None:
