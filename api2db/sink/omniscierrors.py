@@ -33,6 +33,7 @@ _PASSES = re.compile(
 _HINTS = (
     (r"authentication failure|invalid credentials", "check 'username' and 'password' in AUTH"),
     (r"database name|database .* does not exist", "check 'db'; api2db makes no database"),
+    (r"reserved keyword", "give 'table' another name"),
     (r"privilege|not authorized|read-only", "give the user CREATE, ALTER and INSERT rights"),
 )
 

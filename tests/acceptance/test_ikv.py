@@ -101,7 +101,8 @@ def test_check_says_what_to_do(project: Path, server: IkvServer) -> None:
     server.stop()
     done = api2db(project, "check", "--connect")
     assert done.returncode == 1
-    assert "stream kv for c: IKV: UNAVAILABLE" in done.stderr
+    assert f"stream kv for c: IKV 127.0.0.1:{server.port}: UNAVAILABLE" in done.stderr
+    assert "is 'endpoint' right?" in done.stderr
 
 
 def test_preview_says_where_rows_go(project: Path, server: IkvServer) -> None:

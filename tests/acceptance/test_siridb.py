@@ -135,9 +135,9 @@ def test_a_stream_that_is_half_declared() -> None:
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"password": "s3cret"}, "Invalid credentials; check username, password and dbname"),
-        ({"dbname": "nowhere"}, "Unknown database; check username, password and dbname"),
-        ({"hostlist": [["127.0.0.1", 1]]}, "SiriDB 127.0.0.1:1: [Errno 111] Connect call failed"),
+        ({"password": "s3cret"}, "Invalid credentials; check username and password"),
+        ({"dbname": "nowhere"}, "Unknown database; make the database, or check dbname"),
+        ({"hostlist": [["127.0.0.1", 1]]}, "and is 'hostlist' in the AUTH file right?"),
     ],
 )
 def test_check_says_what_to_look_at(project: Path, changed: dict[str, Any], said: str) -> None:

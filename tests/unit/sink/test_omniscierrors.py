@@ -55,6 +55,7 @@ def test_the_way_to_it(error: OSError) -> None:
         (TDBException("Authentication failure"), C, "check 'username' and 'password' in AUTH"),
         (TDBException("Database name nowhere does not exist."), C, "check 'db'"),
         (TDBException("User has no INSERT privileges on t"), C, "CREATE, ALTER and INSERT"),
+        (TDBException("Invalid table name (reserved keyword): select"), C, "give 'table' another"),
         (TDBException(None), C, ""),
         (socket.gaierror(-2, "Name or service not known"), T, "are 'host' and 'port' in AUTH"),
         (TProtocolException(message="No protocol version header"), T, "check 'protocol'"),
