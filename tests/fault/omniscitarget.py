@@ -55,7 +55,7 @@ class ThriftFrontend(Frontend):
 class LoadProxy(Proxy):
     """A proxy that above all leaves the server alone with a load."""
 
-    every = (2, 6)
+    every = (1, 3)
     weights = (2, 6, 1)
 
 
@@ -103,11 +103,15 @@ class OmnisciTarget(Target):
 
     @contextmanager
     def _connected(self) -> Iterator[Any]:
-        connection = self.server.client(DATABASE)
+        try:
+            connection = self.server.client(DATABASE)
+        except ValueError as exc:  # the vendor's word for a login that broke
+            raise ConnectionError(str(exc)) from exc
         try:
             yield connection
         finally:
-            heavydb.close(connection)
+            with suppress(*self.away()):
+                heavydb.close(connection)
 
     def landed(self) -> dict[str, int]:
         with suppress(*self.away()):

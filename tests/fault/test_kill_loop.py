@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.fault.killloop import KillLoop
+from tests.fault.omniscitarget import OmnisciTarget
 from tests.fault.report import report
+from tests.fault.world import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,3 +44,23 @@ def test_kills_neither_lose_nor_double_a_row(
     else:
         assert any(v.doubled for v in verdicts), f"seed={seed}: no doubles seen\n{printed}"
         assert not any(v.lost for v in verdicts), f"seed={seed}\n{printed}"
+
+
+@pytest.mark.slow
+@pytest.mark.backend("omnisci")
+@pytest.mark.timeout(300)
+def test_loads_that_nobody_waits_for(tmp_path: Path) -> None:
+    """Connections to OmniSci break while it works on long loads: no row is doubled or lost."""
+    seed = random.SystemRandom().randrange(2**31)
+    loop = KillLoop(tmp_path, seed, targets=["omnisci"])
+    try:
+        (target,) = loop.targets
+        assert isinstance(target, OmnisciTarget)
+        loop.daemon.start("cuts")
+        assert wait_until(lambda: target.proxy.cuts["sent"] >= 10, 100), f"seed={seed}"
+        loop.daemon.kill()
+        loop.settle(timeout=90)
+        (verdict,) = loop.verdicts()
+        assert verdict.clean and not loop.tally.faults, f"seed={seed}\n{verdict}"
+    finally:
+        loop.close()
