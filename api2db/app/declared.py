@@ -11,8 +11,8 @@ from api2db.app.settings import CollectorConfig, Config, Destination, FolderConf
 from api2db.core.errors import ConfigError
 from api2db.files.layout import is_name
 from api2db.ingest.function_module import place, summary
-from api2db.sink.target import Method
 from api2db.stream.naming import names
+from api2db.stream.target import target_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -153,7 +153,7 @@ def _to(
     to = {}
     for name, out in outs.items():
         key = f"{owner}/{name}"
-        targets[key] = _target(config.folder, out)
+        targets[key] = target_of(out, config.folder)
         to[name] = Destination(
             stream=key,
             table=out.table or out.name,
@@ -166,16 +166,6 @@ def _to(
             type=out.stream_type,
         )
     return to
-
-
-def _target(folder: Path, out: Declaration) -> Target:
-    if out.method is not None:
-        return Method(out.method, out.stream_type)
-    if out.target is None:
-        raise ConfigError(f"a stream of type {out.stream_type!r} leads nowhere")
-    given = {key: getattr(out.target, key, None) for key in ("path", "auth", "ca")}
-    files = {key: folder / path for key, path in given.items() if path is not None}
-    return replace(out.target, **files)
 
 
 # -- stores ----------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The sink of a declared stream."""
+"""What a declared stream leads to, and its sink."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from api2db.core.errors import ConfigError
 from api2db.sink.base import Delivery
 from api2db.sink.registry import make_sink
-from api2db.sink.target import Folder, Method
+from api2db.sink.target import Method
 from api2db.stream.naming import name_of
 
 if TYPE_CHECKING:
@@ -33,14 +33,20 @@ def sink_of(declared: Declaration, spool: str, layout: Layout) -> Sink:
         distinct=declared.drop_duplicates,
         chunk=declared.chunk_size,
     )
-    return make_sink(_target(declared), delivery, base=Path.cwd())
+    return make_sink(target_of(declared, Path.cwd()), delivery, base=Path.cwd())
 
 
-def _target(declared: Declaration) -> Target:
+def target_of(declared: Declaration, folder: Path) -> Target:
+    """
+    Return what a declared stream leads to; relative paths begin at *folder*.
+
+    Raises:
+        ConfigError: It leads nowhere.
+    """
     if declared.method is not None:
         return Method(declared.method, declared.stream_type)
     if declared.target is None:
         raise ConfigError(f"a stream of type {declared.stream_type!r} leads nowhere")
-    if isinstance(declared.target, Folder):
-        return replace(declared.target, path=Path.cwd() / declared.target.path)
-    return declared.target
+    given = {key: getattr(declared.target, key, None) for key in ("path", "auth", "ca")}
+    files = {key: folder / path for key, path in given.items() if path is not None}
+    return replace(declared.target, **files)
