@@ -139,12 +139,10 @@ def reject(batches: Iterable[Batch], bad: Mapping[int, str]) -> None:
     start = 0
     for batch in batches:
         end = start + batch.rows.num_rows
-        found = [DeadRow(i - start, bad[i]) for i in sorted(bad) if start <= i < end]
-        if found:
+        if found := [DeadRow(i - start, bad[i]) for i in sorted(bad) if start <= i < end]:
             rows[batch.id] = found
         start = end
-    reason = bad[min(bad)]
-    raise SinkRejected(f"{len(bad)} rows cannot be written: {reason}", rows=rows)
+    raise SinkRejected(f"{len(bad)} rows cannot be written: {bad[min(bad)]}", rows=rows)
 
 
 @dataclass(slots=True)
@@ -236,8 +234,7 @@ def as_kind(array: pa.Array[Any], kind: str, name: str) -> tuple[pa.Array[Any], 
     whole = kind == "int" and have in ("float", "decimal")  # its values are looked at one by one
     if have != kind and not whole and (wider is None or types.kind_of(wider) != kind):
         reason = f"{name}: the column holds {kind}, this is {have}"
-        filled = dict.fromkeys(where(array.is_valid()), reason)
-        return _nulls(array, kind), filled
+        return _nulls(array, kind), dict.fromkeys(where(array.is_valid()), reason)
     try:
         return _plain(_cast(array, wide)), {}
     except pa.ArrowInvalid:
@@ -245,8 +242,7 @@ def as_kind(array: pa.Array[Any], kind: str, name: str) -> tuple[pa.Array[Any], 
 
 
 def _nulls(array: pa.Array[Any], kind: str) -> pa.Array[Any]:
-    nulls: Any = pa.nulls(len(array), sent_type(kind))  # type: ignore[call-overload]
-    return nulls  # type: ignore[no-any-return]
+    return pa.nulls(len(array), sent_type(kind))  # type: ignore[call-overload, no-any-return]
 
 
 def _cast(array: pa.Array[Any], to: pa.DataType) -> pa.Array[Any]:
@@ -256,11 +252,11 @@ def _cast(array: pa.Array[Any], to: pa.DataType) -> pa.Array[Any]:
 
 def _one_by_one(array: pa.Array[Any], wide: pa.DataType, name: str) -> dict[int, str]:
     bad: dict[int, str] = {}
+    kind = types.kind_of(wide)
     for i in range(len(array)):
         try:
             _cast(array.slice(i, 1), wide)
         except pa.ArrowInvalid:
-            kind = types.kind_of(wide)
             bad[i] = f"{name}: the column holds {kind}, which cannot hold this number exactly"
     return bad
 
