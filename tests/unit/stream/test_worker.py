@@ -179,7 +179,7 @@ def test_a_failed_write_is_tried_again(bench: Bench, error: Exception) -> None:
     bench.drained()
     assert bench.table.rows == [1, 2]
     assert bench.table.opened == 4
-    assert bench.worker.progress.error == ""
+    bench.until(lambda: bench.worker.progress.error == "")  # said after the acknowledgement
 
 
 def test_a_disk_that_cannot_be_read_is_waited_for(
