@@ -77,7 +77,7 @@ class BitioSink(PostgresSink):
 
 
 def explained(exc: SinkMisconfigured, target: Bitio) -> SinkMisconfigured:
-    """Return *exc*, or what the HTTP API says of the key and the database in its place."""
+    """Return what PostgreSQL says, or in its place what the API says of key and database."""
     try:
         client(target).get_database(target.database)
     except sdk.ApiError as error:
@@ -89,6 +89,10 @@ def explained(exc: SinkMisconfigured, target: Bitio) -> SinkMisconfigured:
             return SinkMisconfigured(text, hint="make it, or check 'database'")
     except (requests.RequestException, ValueError):
         pass  # then PostgreSQL's own word must do
+    if "certificate" in exc.args[0]:
+        exc.hint = "'ca' names the file of the certificates to trust"
+    elif exc.hint:
+        exc.hint = exc.hint.replace("the url of the stream", "the stream's file of AUTH/")
     return exc
 
 

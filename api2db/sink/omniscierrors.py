@@ -39,7 +39,7 @@ _HINTS = (
 
 
 #: What a stream can be told whose server does not answer as one.
-_AWAY = "is it up, and are 'host' and 'port' in AUTH right? It is tried again by itself"
+_AWAY = "is it up, and are 'host' and 'port' in AUTH and 'protocol' right? It is tried again"
 _PROTOCOL = "check 'protocol' and the port: 6274 for binary, 6278 for http"
 
 

@@ -404,7 +404,11 @@ def test_rows_go_over_http(omnisci: HeavydbServer) -> None:
         ({"password": "wr0ng"}, SinkMisconfigured, "check 'username' and 'password' in AUTH"),
         ({"db": "nowhere"}, SinkMisconfigured, "check 'db'; api2db makes no database"),
         ({"port": 1}, SinkUnavailable, "OmniSci 127.0.0.1:1: ConnectionRefusedError"),
-        ({"host": "nowhere.invalid"}, SinkUnavailable, "are 'host' and 'port' in AUTH right?"),
+        (
+            {"host": "nowhere.invalid"},
+            SinkUnavailable,
+            "are 'host' and 'port' in AUTH and 'protocol' right?",
+        ),
     ],
 )
 def test_who_cannot_log_in(

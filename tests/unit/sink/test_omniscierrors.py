@@ -44,7 +44,7 @@ def test_the_way_to_it(error: OSError) -> None:
     """Whatever the network does is worth another try."""
     found = translate(error, "h:1")
     assert type(found) is T
-    assert "is it up, and are 'host' and 'port' in AUTH right?" in str(found)
+    assert "is it up, and are 'host' and 'port' in AUTH and 'protocol' right?" in str(found)
 
 
 @pytest.mark.parametrize(
