@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from api2db.app.poller import Poller
+from api2db.app.retry import half_sent_ns
 from api2db.app.schedule import Cron, Interval, Schedule
 from api2db.app.source import make_form, make_since, make_source, make_store, poll_class
 from api2db.files.dead_letter import DeadBodies, DeadLetters
@@ -90,6 +91,8 @@ def make_line(
     places = (FORM, *collector.to)
     letters = {place: DeadLetters(layout.dead_letter(name, place), hide) for place in places}
     dead = {place: each.count() for place, each in letters.items()}
+    for stream in collector.to:
+        timestamps.seen(half_sent_ns(layout.dead_letter(name, stream)))
     workers |= _workers(
         config,
         collector,

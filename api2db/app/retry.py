@@ -29,7 +29,7 @@ from api2db.core.ids import new_id
 from api2db.core.values import float_or_exact
 from api2db.files.atomic import atomic_write, make_folder, sync_folder
 from api2db.files.letters import RETRIED, letters
-from api2db.files.shard import decode, encode
+from api2db.files.shard import ShardDamaged, decode, encode
 from api2db.ingest.checkpoint import Checkpoint
 from api2db.ingest.chunk import Chunk
 from api2db.ingest.form import Column, Form
@@ -203,6 +203,15 @@ def _finish(folder: Path, spill: Spill) -> None:
     for letter in folder.glob(f"*{RETRIED}"):
         letter.unlink()
     sync_folder(folder)
+
+
+def half_sent_ns(folder: Path) -> int:
+    """Return the greatest timestamp of a shard that waits in *folder*; no batch may get it."""
+    found = [0]
+    for shard in folder.glob(f"*{SHARD}"):
+        with suppress(OSError, ShardDamaged):
+            found.append(decode(shard.read_bytes())[0].timestamp_ns)
+    return max(found)
 
 
 def _columns(line: Line) -> list[Column]:

@@ -1,12 +1,13 @@
 """
 The state machine of one stream: log, shards, markers and target, whatever fails in between.
 
-Each batch has one row, and must have landed once when all is well again, in order. Run it by
-hand with ``python -m tests.model.delivery EXAMPLES``.
+Each row must have landed once when all is well again, in order, or be dead, or was dropped by a
+person. Run it by hand with ``python -m tests.model.delivery EXAMPLES``.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
@@ -14,19 +15,29 @@ import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import pyarrow as pa
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
+from api2db.app.retry import drop, half_sent_ns, retry_stream
 from api2db.core.backoff import Backoff
 from api2db.core.batch import Batch, Limit
-from api2db.core.errors import SinkMisconfigured, SinkUnavailable, SinkUnknown, SpoolError
+from api2db.core.errors import (
+    Api2dbError,
+    SinkMisconfigured,
+    SinkUnavailable,
+    SinkUnknown,
+    SpoolError,
+)
 from api2db.core.ids import Timestamps, new_id
 from api2db.files.dead_letter import DeadLetters
+from api2db.files.letters import RETRIED
 from api2db.files.shard import Origin
+from api2db.ingest.checkpoint import Checkpoint
 from api2db.spool.spool import Record, Spool
 from api2db.stream import backlog as backlog_module
 from api2db.stream import spill as spill_module
@@ -47,6 +58,7 @@ if TYPE_CHECKING:
 GROUP, BULK = Limit(2), Limit(4, 100, 2**20)
 ERRORS = (SinkUnavailable("down"), SinkUnknown("broke"), SinkMisconfigured("no right"))
 SYNCS = ("fsync", "fdatasync")
+STATE = Checkpoint(form={"columns": {"v": "int"}}).to_bytes()
 WATCHDOG = Watchdog()
 
 
@@ -63,6 +75,7 @@ class DeliveryMachine(RuleBasedStateMachine):
     Attributes:
         put_in: What was put, in order.
         late: What comes out of its turn: dead rows that are sent again, mended shards.
+        dropped: Dead rows that a person has removed.
     """
 
     def __init__(self) -> None:
@@ -73,6 +86,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         self.table = SmallTable()
         self.put_in: list[int] = []
         self.late: set[int] = set()
+        self.dropped: list[int] = []
         self.attempts: int | None = 1
         self._patches = [mock.patch.object(backlog_module, "BULK", BULK)]
         # What is not synced is lost in `SpoolMachine`; here it would only take time.
@@ -92,7 +106,7 @@ class DeliveryMachine(RuleBasedStateMachine):
             segment_bytes=2000,
         )
         self.spill = Spill(self.folder / "shards", Origin(self.spool.id, "c", "t"))
-        timestamps.seen(self.spill.newest_ns)
+        timestamps.seen(max(self.spill.newest_ns, half_sent_ns(self.folder / "dead")))
         self.worker = Worker(
             "c/t",
             backlog=Backlog(self.spool, "t", self.spill),
@@ -126,12 +140,13 @@ class DeliveryMachine(RuleBasedStateMachine):
 
     # -- what happens ----------------------------------------------------------------
 
-    @rule(n=st.integers(1, 5))
-    def put(self, n: int) -> None:
+    @rule(n=st.integers(1, 5), rows=st.integers(1, 2))
+    def put(self, n: int, rows: int = 1) -> None:
         for _ in range(n):
-            value = len(self.put_in) + 1
-            self.spool.put(Record(_row(value), b"{}"))
-            self.put_in.append(value)
+            at = len(self.put_in) + 1
+            values = range(at, at + rows)
+            self.spool.put(Record(_rows(*values), STATE))
+            self.put_in += values
 
     @rule()
     def attempt(self) -> None:
@@ -213,8 +228,54 @@ class DeliveryMachine(RuleBasedStateMachine):
         self.put_in.append(value)
         self.late.add(value)
         at = int(self.clock.now() * 1e9) - 10**15 if early else self.timestamps.next()
-        self.spill.put(Batch(new_id(), 0, at + len(self.late), _row(value)))
+        self.spill.put(Batch(new_id(), 0, at + len(self.late), _rows(value)))
         self._restart()
+
+    @rule(ahead=st.integers(-4, 4))
+    def refuse(self, ahead: int) -> None:
+        """The target takes one of the newest rows no more, or will not take one that comes."""
+        self.table.poison.add(len(self.put_in) + ahead)
+
+    @rule()
+    def refuse_nothing(self) -> None:
+        """The target takes what it refused; a dead row stays dead all the same."""
+        self.table.poison.clear()
+
+    @rule(after=st.integers(0, 12), kind=kinds)
+    def retry_dead_rows(self, after: int, kind: str) -> None:
+        """A person sends dead rows again, and may be cut off."""
+        self._leave()
+        self._open()
+        self.late.update(self._dead())
+        with suppress(Crash, OSError, Api2dbError), self.disk.break_(after, kind):
+            list(retry_stream(self._line, "t", self.folder / "dead", self.timestamps))
+        self._restart()
+
+    @rule()
+    def drop_dead_rows(self) -> None:
+        """A person wants them no more."""
+        self._leave()
+        self._open()
+        before = self._dead()
+        list(drop(self.folder / "dead", self._line, "t"))
+        for value in self._dead():
+            before.remove(value)
+        self.dropped += before
+        self._restart()
+
+    @property
+    def _line(self) -> Any:
+        """What the commands of a person see of the stream."""
+        config = SimpleNamespace(columns=None, to={"t": SimpleNamespace(replace=False)})
+        return SimpleNamespace(spool=self.spool, workers={"t": self.worker}, config=config)
+
+    def _dead(self) -> list[int]:
+        lines = [
+            json.loads(line)
+            for path in (self.folder / "dead").glob("[!.]*.jsonl")
+            for line in path.read_text().splitlines()
+        ]
+        return [json.loads(line["content"])["v"] for line in lines]
 
     @rule(restart=st.booleans())
     def damage_a_shard(self, restart: bool) -> None:
@@ -242,7 +303,9 @@ class DeliveryMachine(RuleBasedStateMachine):
         """Nothing fails any more: each row has landed once, and no marker is left."""
         for _ in range(2):  # a restart finds nothing more
             self.mend_shards()
-            for _ in range(len(self.put_in) + 5):
+            if any((self.folder / "dead").glob(f"*{RETRIED}")):
+                self.retry_dead_rows(10**6, "before")
+            for _ in range(2 * len(self.put_in) + 5):
                 self.attempt()
             assert not self.worker.backlog.batches, self.worker.progress
             if self.worker._open:
@@ -250,7 +313,7 @@ class DeliveryMachine(RuleBasedStateMachine):
                 assert not self.table.markers
             assert self.spill.bytes == 0
         rows, late = self.table.rows, self.late
-        assert sorted(rows) == sorted(self.put_in)
+        assert sorted(rows + self._dead() + self.dropped) == sorted(self.put_in)
         in_order = [value for value in rows if value not in late]
         assert in_order == sorted(in_order)
 
@@ -259,8 +322,8 @@ def _unsynced(fd: int) -> None:
     """Stand for `os.fsync`."""
 
 
-def _row(value: int) -> pa.RecordBatch:
-    return pa.record_batch({"v": pa.array([value], pa.int64())})
+def _rows(*values: int) -> pa.RecordBatch:
+    return pa.record_batch({"v": pa.array(values, pa.int64())})
 
 
 def run(

@@ -170,6 +170,7 @@ MUTANTS = {
         "backlog",
         "self._spool.ack(self.stream, kept.seq)",
         "self._spool.ack(self.stream, batches[-1].seq)",
+        rules=("put", "attempt_on_a_broken_disk", "attempt", "idle"),
         package="stream",
     ),
     "shards_are_removed_before_they_land": Mutant(
@@ -194,7 +195,11 @@ MUTANTS = {
         package="stream",
     ),
     "markers_are_done_before_all_has_landed": Mutant(
-        "worker", "last=not self.backlog.unfinished", "last=True", package="stream"
+        "worker",
+        "last=not self.backlog.unfinished",
+        "last=True",
+        rules=("put", "spill_all", "attempt", "attempt_at_a_target_that_fails", "idle"),
+        package="stream",
     ),
     "a_shard_that_was_refused_stays": Mutant(
         "spill",
@@ -208,6 +213,39 @@ MUTANTS = {
         "  # its bytes were not read: nothing says that they are damaged\n",
         "\n            return _Found(timestamp_ns, None, str(exc))\n",
         package="stream",
+    ),
+    "a_dead_row_lives_after_a_start": Mutant(
+        "refused",
+        "letters.names()  # of an earlier life",
+        "frozenset[str]()",
+        rules=("put", "refuse", "refuse_nothing", "attempt", "restart"),
+        package="stream",
+    ),
+    "a_letter_is_dropped_whose_batch_waits": Mutant(
+        "retry",
+        'why = _waits(line, stream, letter) if line else ""',
+        'why = ""',
+        rules=("put", "refuse", "attempt", "spill_all", "drop_dead_rows"),
+        package="app",
+    ),
+    "a_letter_is_sent_again_whose_batch_is_a_shard": Mutant(
+        "retry",
+        "        if waits := _spilled(spill, letter):\n            rows, why = None, waits\n",
+        "",
+        rules=("put", "refuse", "attempt", "spill_all", "retry_dead_rows"),
+        package="app",
+    ),
+    "a_letter_goes_before_its_shard_is_written": Mutant(
+        "retry",
+        "        with atomic_write(letter.path.with_suffix(SHARD)) as file:\n"
+        "            file.write(encode(batch, spill.origin))\n"
+        '        crash_point("retry.after_shard")\n'
+        "        letter.path.rename(letter.path.with_suffix(RETRIED))\n",
+        "        letter.path.rename(letter.path.with_suffix(RETRIED))\n"
+        "        with atomic_write(letter.path.with_suffix(SHARD)) as file:\n"
+        "            file.write(encode(batch, spill.origin))\n",
+        rules=("put", "refuse", "attempt", "retry_dead_rows"),
+        package="app",
     ),
     "shards_are_passed_by": Mutant(
         "backlog",
