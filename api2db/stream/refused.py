@@ -14,7 +14,7 @@ from api2db.core.faults import crash_point
 from api2db.stream.bisect import refused_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from api2db.core.batch import Batch
@@ -44,29 +44,42 @@ class Refused:
     def find(
         self,
         error: SinkRejected,
-        batches: Iterable[Batch],
+        batches: Callable[[], Iterable[Batch]],
+        known: Collection[str],
         sink: Sink,
         guard: Callable[[], AbstractContextManager[object]],
     ) -> list[tuple[Batch, list[DeadRow]]]:
         """
         Return the rows that *sink* refused in a load of *batches*, by batch; empty if none.
 
+        What has landed is not written again, but its rows would seem to be refused, where a key
+        is unique: they are looked at if no other row was.
+
         Args:
+            known: Ids of batches that have a marker: most of them, if not all, have landed.
             error: What the load ended with; if it names no rows, they are sought.
             guard: Gives a call on the sink its time.
 
         Raises:
             SinkError: The search failed.
         """
-        found = []
+        found = [*self._among(error, (b for b in batches() if b.id not in known), sink, guard)]
+        return found or [*self._among(error, (b for b in batches() if b.id in known), sink, guard)]
+
+    def _among(
+        self,
+        error: SinkRejected,
+        batches: Iterable[Batch],
+        sink: Sink,
+        guard: Callable[[], AbstractContextManager[object]],
+    ) -> Iterator[tuple[Batch, list[DeadRow]]]:
         for batch in batches:
             rows = list(error.rows.get(batch.id, ()))
             if not error.rows:
                 with guard():
                     rows = refused_rows(sink, self.without(batch))
             if rows:
-                found.append((batch, rows))
-        return found
+                yield batch, rows
 
     def bury(self, batch: Batch, rows: Sequence[DeadRow], at: float) -> int:
         """

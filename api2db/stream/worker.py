@@ -277,7 +277,8 @@ class Worker:
 
     def _bury_or_retry(self, rejected: SinkRejected) -> None:
         """Put the refused rows into the dead letters; the next attempt leaves them out."""
-        found = self._refused.find(rejected, self._waiting(), self._sink, self._guard)
+        known = self._markers.known
+        found = self._refused.find(rejected, self._waiting, known, self._sink, self._guard)
         if not found:
             # Each batch passes alone, but not all together: send them one at a time.
             fields = {"stream": self.name, "error": str(rejected)}

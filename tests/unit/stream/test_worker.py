@@ -203,6 +203,20 @@ def test_a_disk_that_cannot_be_read_is_waited_for(
     assert (bench.table.rows, bench.worker.progress.spilled) == ([1], 0)
 
 
+def test_a_row_that_has_landed_is_not_dead(bench: Bench) -> None:
+    """Though the target would not take it again, as where a key is unique."""
+    bench.table.lost_replies = [SinkUnknown("broke")]
+    bench.put(1)
+    bench.worker._attempt()
+    bench.put(2, 3)
+    bench.table.poison = {1, 2}
+    for _ in range(3):
+        bench.worker._attempt()
+    assert bench.table.rows == [1, 3]
+    (line,) = bench.dead()
+    assert '{\\"v\\": 2}' in line
+
+
 def test_a_disk_that_fails_while_refused_rows_are_sought_is_waited_for(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
