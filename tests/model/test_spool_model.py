@@ -36,6 +36,11 @@ def test_what_is_put_lands_once_whatever_fails() -> None:
 def test_the_spool_keeps_its_promises_for_long() -> None:
     """The same, for longer, with new examples each time."""
     machine.run(1500)
+
+
+@pytest.mark.soak
+def test_what_is_put_lands_once_for_long() -> None:
+    """The same, for longer, with new examples each time."""
     delivery.run(1000)
 
 
