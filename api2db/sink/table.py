@@ -73,10 +73,12 @@ class SqlTable(ABC):
         self.delivery = delivery
         parts = self._table_parts(delivery.table)
         for part in parts:
-            if fitted(part, self.name_limit) != part:
+            ours = part.lower().startswith("_api2db_")
+            if ours or fitted(part, self.name_limit) != part:
+                rule = f"a name has 1 to {self.name_limit} bytes and no NUL"
                 raise ConfigError(
                     f"streams.{delivery.stream}: {part!r} cannot be the name of a table",
-                    hint=f"a name has 1 to {self.name_limit} bytes and no NUL",
+                    hint="names of our own tables begin with _api2db_" if ours else rule,
                 )
         self.table = ".".join(self._quote(part) for part in parts)
         self._known: dict[str, str] | None = None
