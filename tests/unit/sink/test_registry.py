@@ -83,7 +83,7 @@ def test_a_table_name_that_mysql_cannot_have(table: str, tmp_path: Path) -> None
 @pytest.mark.parametrize("url", ["postgresql://h/d", "mysql://h/d", "sqlite:///f", "duckdb:///f"])
 def test_the_table_of_the_markers_is_no_target(url: str, tmp_path: Path) -> None:
     """Rows for it would be taken for markers."""
-    for table in ("_api2db_batches", "raw._API2DB_batches"):
+    for table in ("_api2db_batches", "_API2DB_Batches"):
         delivery = Delivery("0" * 32, "c", "s", table)
         with pytest.raises(ConfigError, match=r"cannot be the name.*our own tables"):
             make_sink(Database(url), delivery, base=tmp_path)
