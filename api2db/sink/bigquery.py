@@ -173,7 +173,7 @@ class BigquerySink(BigqueryTable):
         self._moves.append(statement)
         if not self._marking:
             steps, self._moves = self._moves, []
-            self._db.query(script.rehearsal(steps))
+            self._db.execute(script.rehearsal(steps))
 
     def _commit(self) -> None:
         if not self._new and self._gone:
@@ -216,7 +216,7 @@ class BigquerySink(BigqueryTable):
         from api2db.sink.bigqueryledger import stale_if_marked
 
         with changing[self._place], stale_if_marked():
-            self._db.query(self._script(), _id_of(self._id()))
+            self._db.execute(self._script(), _id_of(self._id()))
         self._ledger.moved(self._new, self._gone)
         self._drop_stages()
 

@@ -68,9 +68,14 @@ class Jobs:
 
     # -- jobs ------------------------------------------------------------------------
 
-    def query(self, sql: str, id_: str | None = None) -> list[tuple[Any, ...]]:
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a query."""
+        rows = self.execute(sql).result(**_ONCE, job_retry=None)
+        return [tuple(row) for row in rows]
+
+    def execute(self, sql: str, id_: str | None = None) -> QueryJob:
         """
-        Run *sql* and return its rows; with *id_* once, see `once`.
+        Run *sql*; with *id_* once, see `once`.
 
         `open` is true from when a job with an id may have begun until its end is known.
         """
@@ -85,8 +90,7 @@ class Jobs:
             job = self.once(id_, begin)
             self.open = False
         _raise(job)
-        rows = job.result(**_ONCE, job_retry=None)
-        return [tuple(row) for row in rows]
+        return job  # type: ignore[no-any-return]
 
     def load(self, data: bytes, table: bigquery.Table, id_: str, *, anew: bool) -> None:
         """Fill *table* with the Parquet file *data*, in place of all that it holds; see `once`."""

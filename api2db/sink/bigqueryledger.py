@@ -59,9 +59,9 @@ class Ledger:
         """Make the table if it is missing."""
         found = self._jobs.table(self._place)
         if found is None:
-            self._jobs.query(_CREATE.format(self.path))
+            self._jobs.execute(_CREATE.format(self.path))
         elif all(field.name != "job" for field in found.schema):
-            self._jobs.query(f"alter table {self.path} add column if not exists job STRING")
+            self._jobs.execute(f"alter table {self.path} add column if not exists job STRING")
 
     def marked(self) -> frozenset[str]:
         """Return the markers of what landed, once no load is open."""
@@ -78,7 +78,7 @@ class Ledger:
         jobs = {job for _, job in found if job is not None}
         lost = {job for job in jobs if not self._jobs.took_effect(job)}
         if jobs:
-            self._jobs.query(script.settling(self.path, self._mine, lost))
+            self._jobs.execute(script.settling(self.path, self._mine, lost))
         self._loaded.clear()
         return {marker for marker, job in found if job not in lost}
 
@@ -91,13 +91,13 @@ class Ledger:
         """
         known = self._loaded.difference(gone)
         with stale_if_marked():
-            self._jobs.query(script.intent(self.path, self._delivery, job, rows, gone, known))
+            self._jobs.execute(script.intent(self.path, self._delivery, job, rows, gone, known))
         self._took(rows, gone)
         self._loaded = set(rows)
 
     def remove(self, gone: Iterable[str]) -> None:
         """Remove markers."""
-        self._jobs.query(script.removal(self.path, self._mine, gone))
+        self._jobs.execute(script.removal(self.path, self._mine, gone))
         self.moved((), gone)
 
     def moved(self, new: Iterable[str], gone: Iterable[str]) -> None:

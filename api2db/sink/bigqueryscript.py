@@ -18,6 +18,8 @@ LONGEST = 10**6
 STALE = "api2db: the load is out of date"
 #: Numbers of rows that mean something else.
 _GONE, _KNOWN = -1, -2
+#: Of a number, in front of a marker.
+_DIGITS = 12
 
 
 def path(place: str) -> str:
@@ -76,7 +78,7 @@ def marking(ledger: str, delivery: Delivery, rows: Mapping[str, int]) -> str:
     return (
         f"insert into {ledger} (batch_id, spool, collector, stream, n_rows, loaded_at)"
         f" select marker, {_who(delivery)}, n, current_timestamp() from"
-        f" ({_table(f'{n} {marker}' for marker, n in rows.items())})"
+        f" ({_table((n, marker) for marker, n in rows.items())})"
     )
 
 
@@ -94,8 +96,8 @@ def intent(
     It removes the markers *gone*; those in *known* name no job any more. It fails with `STALE` if
     one of the new ones is there.
     """
-    named = [f"{n} {marker}" for marker, n in rows.items()]
-    named += [f"{_GONE} {marker}" for marker in gone] + [f"{_KNOWN} {marker}" for marker in known]
+    named = [(n, marker) for marker, n in rows.items()]
+    named += [(_GONE, marker) for marker in gone] + [(_KNOWN, marker) for marker in known]
     return (
         f"merge into {ledger} t using ({_table(named)}) s"
         f" on t.batch_id = s.marker and {mine(delivery)}"
@@ -121,11 +123,12 @@ def _who(delivery: Delivery) -> str:
     return ", ".join(map(bq.literal, (delivery.spool, delivery.collector, delivery.stream)))
 
 
-def _table(named: Iterable[str]) -> str:
-    """Return the query of the columns ``n`` and ``marker``, of which *named* has one row each."""
+def _table(named: Iterable[tuple[int, str]]) -> str:
+    """Return the query of the columns ``n`` and ``marker``, of which *named* has a pair a row."""
     return (
-        "select cast(split(line, ' ')[offset(0)] as INT64) as n,"
-        f" substr(line, strpos(line, ' ') + 1) as marker from unnest({lines(named)}) as line"
+        f"select cast(substr(line, 1, {_DIGITS}) as INT64) as n,"
+        f" substr(line, {_DIGITS + 1}) as marker"
+        f" from unnest({lines(f'{n:0{_DIGITS}}{marker}' for n, marker in named)}) as line"
     )
 
 

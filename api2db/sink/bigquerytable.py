@@ -154,6 +154,6 @@ class BigqueryTable(SqlSink):
         from google.api_core.exceptions import Conflict, NotFound
 
         try:
-            self._db.query(statement)
+            self._db.execute(statement)
         except (NotFound, Conflict) as exc:
             raise Stale(str(exc)) from exc

@@ -232,7 +232,7 @@ def test_a_job_that_ended_well_is_the_one(service: StandIn) -> None:
     """Asked for again under its id it is found, unless what it did is gone."""
     jobs = Jobs(Bigquery("p", "d", endpoint=service.url))
     for _ in range(2):
-        jobs.query("select 1", "q")
+        jobs.execute("select 1", "q")
     assert service.inserted == ["q_0", "q_0"]
     service.inserted.clear()
     table = Table("p.d.t")
