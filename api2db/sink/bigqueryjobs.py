@@ -94,22 +94,9 @@ class Jobs:
 
     def load(self, data: bytes, table: bigquery.Table, id_: str, *, anew: bool) -> None:
         """Fill *table* with the Parquet file *data*, in place of all that it holds; see `once`."""
-        config = bigquery.LoadJobConfig(
-            schema=table.schema,  # else that of the file would take its place
-            source_format="PARQUET",
-            write_disposition="WRITE_TRUNCATE",
-            create_disposition="CREATE_NEVER",
-        )
 
         def begin(name: str) -> LoadJob:
-            return self.client.load_table_from_file(
-                BytesIO(data),
-                table.reference,
-                job_id=name,
-                job_config=config,
-                num_retries=0,
-                timeout=TIMEOUT,
-            )
+            return self._upload(data, table, name, "WRITE_TRUNCATE")
 
         _raise(self.once(id_, begin, anew=anew))
 
@@ -120,21 +107,23 @@ class Jobs:
         Raises:
             BadRequest: BigQuery refuses it, and nothing took effect.
         """
+        _raise(self._wait(self._upload(data, table, id_, "WRITE_APPEND")))
+
+    def _upload(self, data: bytes, table: bigquery.Table, name: str, disposition: str) -> LoadJob:
         config = bigquery.LoadJobConfig(
-            schema=table.schema,
+            schema=table.schema,  # else that of the file would take its place
             source_format="PARQUET",
-            write_disposition="WRITE_APPEND",
+            write_disposition=disposition,
             create_disposition="CREATE_NEVER",
         )
-        job = self.client.load_table_from_file(
+        return self.client.load_table_from_file(
             BytesIO(data),
             table.reference,
-            job_id=id_,
+            job_id=name,
             job_config=config,
             num_retries=0,
             timeout=TIMEOUT,
         )
-        _raise(self._wait(job))
 
     def took_effect(self, id_: str) -> bool:
         """

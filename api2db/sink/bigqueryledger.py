@@ -18,7 +18,7 @@ from api2db.sink.sql import LEDGER
 from api2db.sink.table import Stale
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from api2db.sink.base import Delivery
     from api2db.sink.bigqueryjobs import Jobs
@@ -82,7 +82,7 @@ class Ledger:
         self._loaded.clear()
         return {marker for marker, job in found if job not in lost}
 
-    def intend(self, job: str, rows: Mapping[str, int], gone: Iterable[str]) -> None:
+    def intend(self, job: str, rows: Mapping[str, int], gone: Collection[str]) -> None:
         """
         Insert markers (-> number of rows) that count once *job* ends well; remove *gone*.
 
@@ -95,12 +95,12 @@ class Ledger:
         self._took(rows, gone)
         self._loaded = set(rows)
 
-    def remove(self, gone: Iterable[str]) -> None:
+    def remove(self, gone: Collection[str]) -> None:
         """Remove markers."""
         self._jobs.execute(script.removal(self.path, self._mine, gone))
         self.moved((), gone)
 
-    def moved(self, new: Iterable[str], gone: Iterable[str]) -> None:
+    def moved(self, new: Iterable[str], gone: Collection[str]) -> None:
         """Note what a script did."""
         self._loaded.difference_update(gone)
         self._took(new, gone)
