@@ -176,9 +176,12 @@ class BigquerySink(BigqueryTable):
             self._db.execute(script.rehearsal(steps))
 
     def _commit(self) -> None:
-        if not self._new and self._gone:
+        from api2db.sink.bigqueryledger import MOST
+
+        if not self._new or len(self._gone) > MOST:  # nothing can need them: they may go alone
             self._ledger.remove(self._gone)
-        elif self._new and not self._loaded_directly():
+            self._gone = []
+        if self._new and not self._loaded_directly():
             self._run_script()
         self._reset()
 

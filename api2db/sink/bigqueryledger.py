@@ -9,6 +9,7 @@ each restart can tell which of its batches landed.
 from __future__ import annotations
 
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from google.api_core.exceptions import BadRequest
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from api2db.sink.base import Delivery
     from api2db.sink.bigqueryjobs import Jobs
 
+#: Most markers that one statement removes: BigQuery takes 1 MB of text.
+MOST = 5_000
 _CREATE = """
 create table if not exists {} (
   batch_id STRING not null,
@@ -96,9 +99,11 @@ class Ledger:
         self._loaded = set(rows)
 
     def remove(self, gone: Collection[str]) -> None:
-        """Remove markers."""
-        self._jobs.execute(script.removal(self.path, self._mine, gone))
-        self.moved((), gone)
+        """Remove markers, `MOST` at a time."""
+        left = iter(gone)
+        while some := list(islice(left, MOST)):
+            self._jobs.execute(script.removal(self.path, self._mine, some))
+            self.moved((), some)
 
     def moved(self, new: Iterable[str], gone: Collection[str]) -> None:
         """Note what a script did."""

@@ -197,6 +197,20 @@ def test_a_job_that_nobody_knows_yet(service: StandIn) -> None:
     assert service.effects == MARKERS[:1]
 
 
+@pytest.mark.parametrize("key", [(), ("id",)])
+def test_very_many_markers_go(service: StandIn, key: tuple[str, ...]) -> None:
+    """As after a damaged shard that lay there for long: more than one statement may name."""
+    old = [f"{i:032x}" for i in range(60_000)]
+    service.ledger = dict.fromkeys(f"{id_}/s" for id_ in old)
+    made = sink(service, key)
+    made.write(batches(IDS[0]), forget=old[:30_000])
+    assert len(service.ledger) == 30_001
+    made.forget(old[30_000:])
+    assert list(service.ledger) == MARKERS[:1]
+    assert made.landed() == {IDS[0]}
+    assert service.effects == MARKERS[:1]
+
+
 def test_a_missing_right(service: StandIn) -> None:
     """Whatever the account may not do, the error names the roles that it needs."""
     service.forbidden = "POST jobs"
